@@ -9,6 +9,7 @@ Everything here is pure: text in, text out, no errors, any code point accepted.
 
 import functools
 import unicodedata
+from collections.abc import Iterable
 
 NAME_JOINER = "\n"
 """Stands between given and family name in `name_n`. `normalise` never yields it, so no term can match across."""
@@ -20,6 +21,12 @@ _FOLDS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", 
 _ADDRESS_SIGNS = {"@": "\ua723", ".": "\ua725", "_": "\ua727", "-": "\ua729", "+": "\ua72b"}
 _ADDRESS_MAP = str.maketrans(_ADDRESS_SIGNS | dict.fromkeys(_ADDRESS_SIGNS.values(), "\ufffd"))
 _RESERVED = frozenset(_ADDRESS_SIGNS.values())
+
+_FOLLOWING = {
+    "username": ("username_n",),
+    "first_name": ("first_n", "name_n"),
+    "last_name": ("last_n", "name_n"),
+}
 
 _TRIPLED_SCRIPTS = ("CJK UNIFIED", "CJK COMPATIBILITY", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
 _TRIPLED_SIGNS = frozenset("々〆〇ー")
@@ -59,7 +66,22 @@ def name_column(first: str, last: str) -> str:
     return name_part(first) + NAME_JOINER + name_part(last)
 
 
-def address_column(address: str) -> str:
+def search_columns(username: str, first_name: str, last_name: str) -> dict[str, str]:
+    """Return the search columns of an account, by column name: `username_n`, `first_n`, `last_n`, `name_n`."""
+    return {
+        "username_n": normalise(username),
+        "first_n": normalise(first_name),
+        "last_n": normalise(last_name),
+        "name_n": name_column(first_name, last_name),
+    }
+
+
+def columns_following(fields: Iterable[str]) -> set[str]:
+    """Return the search columns that must be written when these account fields are."""
+    return {column for field in fields for column in _FOLLOWING.get(field, ())}
+
+
+def search_address(address: str) -> str:
     """Return `address_n`: N(address) with `@ . _ - +` as the letters U+A723, A725, A727, A729, A72B."""
     return normalise(address).translate(_ADDRESS_MAP)
 
