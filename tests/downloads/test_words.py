@@ -1,0 +1,84 @@
+"""Folding, words and the searchable text (contract §2.7 rules 1 and 2)."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloads.formats import words
+
+PLAIN = st.text(st.characters(exclude_characters="\x01\x02\x03\x04\x05", exclude_categories=["Cs"]), max_size=60)
+
+
+def test_fold() -> None:
+    """D40: the first row of §3.3."""
+    assert words.fold("İSTANBUL") == "i̇stanbul"
+    assert words.fold("ẞ") == "ß"
+    assert words.fold("  Cafe\u0301 ") == "café"
+
+
+def test_split() -> None:
+    """D21: a word is a run of letters and digits; each Han or Kana character is its own."""
+    assert words.split("río ñandú-2, st. louis_mo") == ["río", "ñandú", "2", "st", "louis", "mo"]
+    assert words.split("東京 tokyoのメープル") == ["東", "京", "tokyo", "の", "メ", "ー", "プ", "ル"]
+    assert words.split("𠮷野家") == ["𠮷", "野", "家"]
+    assert words.split("...") == []
+
+
+def test_long_runs_are_cut_alike() -> None:
+    assert [len(word) for word in words.split("a" * 450)] == [200, 200, 50]
+
+
+@given(PLAIN)
+def test_fold_is_idempotent(text: str) -> None:
+    assert words.fold(words.fold(text)) == words.fold(text)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "data.dwc:b", "c.d"]), PLAIN), max_size=5), PLAIN)
+def test_whole_values(pairs: list[tuple[str, str]], sought: str) -> None:
+    """D21: `exact` finds the keys holding the value, and only those."""
+    document = words.document(pairs)
+    for candidate in [sought, *(value for _, value in pairs)]:
+        folded = words.fold(candidate)
+        if not folded:
+            continue
+        for key in ("a", "data.dwc:b", "c.d"):
+            expected = any(k == key and words.fold(v) == folded for k, v in pairs)
+            assert (words.whole_value(key, folded) in document) == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "data.dwc:b"]), PLAIN), max_size=4), PLAIN, st.booleans())
+def test_phrases(pairs: list[tuple[str, str]], sought: str, prefix: bool) -> None:
+    """D21: words must stand consecutively in one value; with prefix the last need only be begun."""
+    document = words.document(pairs)
+    for candidate in [sought, *(value[:9] for _, value in pairs)]:
+        phrase = words.split(words.fold(candidate))
+        if not phrase:
+            continue
+        for key in ("a", "data.dwc:b"):
+            values = [words.split(words.fold(value)) for k, value in pairs if k == key]
+            expected = any(_stands_in(phrase, value, prefix) for value in values)
+            found = re.search(words.phrase_regex(key, phrase, prefix=prefix), document) is not None
+            assert found == expected, (candidate, key)
+
+
+def _stands_in(phrase: list[str], value: list[str], prefix: bool) -> bool:
+    size = len(phrase)
+    for start in range(len(value) - size + 1):
+        window = value[start : start + size]
+        last = window[-1].startswith(phrase[-1]) if prefix else window[-1] == phrase[-1]
+        if window[:-1] == phrase[:-1] and last:
+            return True
+    return False
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b c"]), PLAIN), max_size=5))
+def test_lexemes_are_never_empty(pairs: list[tuple[str, str]]) -> None:
+    sections = words.document([(words.safe_key(key), value) for key, value in pairs]).split(words.ROOM)[0]
+    assert all(sections.split(" "))
+
+
+def test_limit() -> None:
+    document = words.document(("k", f"word{n}") for n in range(100_000))
+    assert len(document.split(words.ROOM)[0]) <= words.MOST_CHARACTERS + 1
+    assert document.endswith(words.MARK)
