@@ -1,0 +1,64 @@
+"""Forms of the account pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.template import loader
+from django.utils.functional import Promise
+
+from core import mail, net, throttle
+from core.models import User
+
+
+class LoginForm(AuthenticationForm):
+    """User name or e-mail address, and password; guessing is slowed down per name and address."""
+
+    TRIES, WINDOW = 10, 15 * 60
+
+    def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.fields["username"].label = "User name or e-mail address"
+        self.fields["username"].widget.attrs["autocapitalize"] = "none"
+
+    def clean(self) -> dict[str, Any]:
+        caller = str(net.caller_address(self.request)) if self.request else ""
+        key = f"{str(self.cleaned_data.get('username', '')).lower()}|{caller}"
+        if throttle.peek("page-login", key, limit=self.TRIES, window=self.WINDOW):
+            raise ValidationError("Too many attempts. Wait a quarter of an hour, or reset your password.")
+        try:
+            cleaned = super().clean()
+        except ValidationError:
+            throttle.hit("page-login", key, limit=self.TRIES, window=self.WINDOW)
+            raise
+        throttle.reset("page-login", key)
+        return cleaned
+
+
+class ForgotForm(PasswordResetForm):
+    """Asks for an address; a mail with a link goes out through the outbox when an account has it."""
+
+    def send_mail(
+        self,
+        subject_template_name: str,
+        email_template_name: str,
+        context: dict[str, Any],
+        from_email: str | None,
+        to_email: str,
+        html_email_template_name: str | None = None,
+    ) -> None:
+        subject = " ".join(loader.render_to_string(subject_template_name, context).split())
+        mail.queue("password-reset", to_email, subject, loader.render_to_string(email_template_name, context))
+
+
+class AccountForm(forms.ModelForm[User]):
+    """What people may change about themselves."""
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name", "institution", "position", "hide_from_directory"]
+        labels: dict[str, str | Promise] = {"hide_from_directory": "Do not show me in the directory"}

@@ -1,0 +1,89 @@
+"""What every request passes: an id and a log line, a content security policy, and the host names of single APIs."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from core import metrics
+
+log = structlog.get_logger("quincunx.request")
+
+Handler = Callable[[HttpRequest], HttpResponseBase]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+
+class RequestLog:
+    """Gives each request an id (the caller's ``X-Request-ID`` when it is well-formed) and logs one line for it."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+            seconds = time.perf_counter() - started
+            app = _app_of(request)
+            metrics.REQUESTS.labels(app=app, method=_known(request.method), status=str(response.status_code)).inc()
+            metrics.SECONDS.labels(app=app).observe(seconds)
+            log.info(
+                "request",
+                method=request.method,
+                path=request.get_full_path(),
+                status=response.status_code,
+                milliseconds=round(seconds * 1000, 1),
+                app=app,
+            )
+        response.headers.setdefault("X-Request-ID", request_id)
+        return response
+
+
+def _known(method: str | None) -> str:
+    return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "other"
+
+
+def _app_of(request: HttpRequest) -> str:
+    match = request.resolver_match
+    return match.func.__module__.partition(".")[0] if match else "none"
+
+
+class ContentSecurityPolicy:
+    """HTML pages may load only their own files, run no inline script and be framed by nobody."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        return response
+
+
+class ApiHosts:
+    """A host name of its own for an API (``API_HOSTS``) serves only that app's paths, at its root."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.urlconfs = {host.lower(): f"{app}.urls" for app, host in settings.API_HOSTS.items()}
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if self.urlconfs:
+            urlconf = self.urlconfs.get(request.get_host().partition(":")[0].lower())
+            if urlconf is not None:
+                request.urlconf = urlconf
+        return self.get_response(request)

@@ -1,0 +1,211 @@
+"""The one settings file, read from the environment.
+
+Every default runs on a developer's machine; with ``DEBUG`` off the service refuses to start without its secrets.
+README's table lists every name, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from core import log
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def secret(name: str) -> str:
+    """A secret from the environment; with DEBUG a fixed development value, else required."""
+    value: str = env.str(name, default="")
+    if value:
+        return value
+    if DEBUG:
+        return f"development-only-{name.lower()}-not-for-production-use"
+    raise ImproperlyConfigured(f"{name} must be set when DEBUG is off.")
+
+
+# --- shared ---------------------------------------------------------------------------------------------------
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+SECRET_KEY = secret("SECRET_KEY")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PUBLIC_BASE_URL: str = env.str("PUBLIC_BASE_URL", default="").rstrip("/")
+API_HOSTS: dict[str, str] = env.dict("API_HOSTS", default={})
+TRUSTED_PROXIES = [ipaddress.ip_network(net) for net in env.list("TRUSTED_PROXIES", default=[])]
+TRUST_UNIX_SOCKET: bool = env.bool("TRUST_UNIX_SOCKET", default=False)
+ALLOW_PRIVATE_NETWORKS: bool = env.bool("ALLOW_PRIVATE_NETWORKS", default=False)
+CONTACT_EMAIL: str = env.str("CONTACT_EMAIL", default="support@localhost")
+CONTACT_URL: str = env.str("CONTACT_URL", default="")
+
+# Every API answers with and without a slash at the end; nothing redirects between the two.
+APPEND_SLASH = False
+ROOT_URLCONF = "core.urls"
+WSGI_APPLICATION = "core.wsgi.application"
+AUTH_USER_MODEL = "core.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "core",
+    "downloads",
+    "exports",
+    "registry",
+    "usermgmt",
+    "nnels",
+]
+
+MIDDLEWARE = [
+    "core.middleware.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "core.middleware.ContentSecurityPolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "core.middleware.ApiHosts",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "core.views.site",
+            ]
+        },
+    }
+]
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **env.db_url("DATABASE_URL", default="postgres://quincunx:quincunx@127.0.0.1:5432/quincunx"),
+        "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=60),
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"].update(connect_timeout=5, application_name="quincunx")
+# Applied to the connections of web requests only; jobs run as long as their own limits allow.
+STATEMENT_TIMEOUT_MS: int = env.int("STATEMENT_TIMEOUT_MS", default=15_000)
+
+# --- Valkey and Celery ----------------------------------------------------------------------------------------
+
+REDIS_URL: str = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = REDIS_URL
+JOB_LEASE_SECONDS: int = env.int("JOB_LEASE_SECONDS", default=30)
+JOB_SWEEP_SECONDS: int = env.int("JOB_SWEEP_SECONDS", default=5)
+JOB_KEEP_DAYS: int = env.int("JOB_KEEP_DAYS", default=90)
+
+# --- the blob store -------------------------------------------------------------------------------------------
+
+S3_ENDPOINT_URL: str = env.str("S3_ENDPOINT_URL", default="http://127.0.0.1:8333")
+S3_PUBLIC_ENDPOINT_URL: str = env.str("S3_PUBLIC_ENDPOINT_URL", default=S3_ENDPOINT_URL)
+S3_ACCESS_KEY_ID: str = secret("S3_ACCESS_KEY_ID")
+S3_SECRET_ACCESS_KEY: str = secret("S3_SECRET_ACCESS_KEY")
+S3_SESSION_TOKEN: str = env.str("S3_SESSION_TOKEN", default="")
+S3_BUCKET: str = env.str("S3_BUCKET", default="quincunx")
+S3_REGION: str = env.str("S3_REGION", default="us-east-1")
+S3_ADDRESSING: str = env.str("S3_ADDRESSING", default="path")
+
+# --- mail -----------------------------------------------------------------------------------------------------
+
+vars().update(env.email_url("EMAIL_URL", default="smtp://127.0.0.1:25"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default=CONTACT_EMAIL)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- people, sessions, passwords ------------------------------------------------------------------------------
+
+# IOOS: clients may send the SHA-256 of a password, so the stored hash must be bcrypt over that hex digest.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+AUTHENTICATION_BACKENDS = ["core.backends.UsernameOrEmail"]
+LOGIN_URL = "/accounts/login"
+LOGIN_REDIRECT_URL = "/accounts/"
+LOGOUT_REDIRECT_URL = "/"
+PASSWORD_RESET_TIMEOUT = 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+HTTPS: bool = env.bool("HTTPS", default=not DEBUG)
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+# API paths answer plain http themselves (some must refuse it in their own words), so pages redirect in middleware.
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(?!admin|accounts|portal|registry|docs)"]
+SECURE_HSTS_SECONDS: int = env.int("HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_FORWARDED_PROTO", default=False) else None
+)
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- limits, language, files ----------------------------------------------------------------------------------
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", default=1_048_576)
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+}
+
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="json")
+LOGGING = log.configure(level=LOG_LEVEL, style=LOG_FORMAT)
+
+# --- downloads ------------------------------------------------------------------------------------------------
+
+# --- exports --------------------------------------------------------------------------------------------------
+
+# --- registry -------------------------------------------------------------------------------------------------
+
+# --- usermgmt -------------------------------------------------------------------------------------------------
+
+# --- nnels ----------------------------------------------------------------------------------------------------
