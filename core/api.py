@@ -124,7 +124,7 @@ class View(APIView):
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed(request.method or "", self.allowed_methods)
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """An empty 200 with ``Allow``; dialects that say more override it."""
         response = HttpResponse(b"", content_type="application/json")
         response["Allow"] = ", ".join(self.allowed_methods)
@@ -189,7 +189,7 @@ def body(request: HttpRequest | Request, *, limit: int | None = None) -> bytes:
     if declared.isdigit() and int(declared) > limit:
         raise errors.TooLarge(f"The request is larger than {limit} bytes.", limit=limit)
     if not hasattr(plain, "_body"):
-        plain._body = plain.read(limit + 1)  # type: ignore[attr-defined]
+        plain._body = plain.read(limit + 1)
     if len(plain.body) > limit:
         raise errors.TooLarge(f"The request is larger than {limit} bytes.", limit=limit)
     return plain.body

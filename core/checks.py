@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,7 @@ def public_base_url(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register(checks.Tags.database)
-def text_search(databases: list[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+def text_search(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """With character classification ``C`` PostgreSQL silently makes no trigrams beyond ASCII."""
     found: list[checks.CheckMessage] = []
     for alias in databases or []:

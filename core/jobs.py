@@ -544,7 +544,7 @@ def run_queued(*, limit: int = 1000) -> int:
 def seconds_left(job: Job) -> int | None:
     """A running job's estimated seconds to go, from its progress (``done`` of ``total``); None when unknown."""
     done, total = job.progress.get("done"), job.progress.get("total")
-    if not (job.started_at and done and total):
+    if job.started_at is None or not isinstance(done, int) or not isinstance(total, int) or not done:
         return None
-    elapsed = (timezone.now() - job.started_at).total_seconds()
+    elapsed: float = (timezone.now() - job.started_at).total_seconds()
     return max(0, math.ceil(elapsed * (total - done) / done))

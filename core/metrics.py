@@ -39,7 +39,7 @@ def exposition() -> bytes:
         shared = generate_latest(REGISTRY)
     else:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         shared = generate_latest(registry)
     queue = CollectorRegistry()
     queue.register(JobQueue())

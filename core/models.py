@@ -95,7 +95,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], *names.columns_following(kwargs["update_fields"])}
         # Django re-hashes silently with _password unset, so this is true only when somebody chose a new password.
-        password_chosen = self._password is not None and not self._state.adding
+        password_chosen = getattr(self, "_password", None) is not None and not self._state.adding
         with transaction.atomic(using=kwargs.get("using")):
             super().save(*args, **kwargs)
             EmailAddress.objects.follow(self)

@@ -10,10 +10,14 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from core import log
+
+# Django's generic classes (ModelAdmin[Job] …) may be subscribed at run time, as the type checker sees them.
+django_stubs_ext.monkeypatch()
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
+from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse, reverse_lazy
@@ -17,6 +18,13 @@ from django.views.generic import UpdateView, View
 
 from core.accounts import forms
 from core.models import ApiToken, User
+
+
+def person(request: HttpRequest) -> User:
+    """The account behind a page's session; only for views that require a login."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
 
 
 class Framed:
@@ -45,7 +53,7 @@ class PasswordChange(Framed, auth_views.PasswordChangeView):
     template_name = "core/accounts/password.html"
     success_url = reverse_lazy("account")
 
-    def form_valid(self, form: Form) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm[Any]) -> HttpResponse:
         messages.success(self.request, "Your password was changed. Every API token of your account was revoked.")
         return super().form_valid(form)
 
@@ -87,10 +95,10 @@ class Account(LoginRequiredMixin, UpdateView[User, forms.AccountForm]):
     success_url = reverse_lazy("account")
 
     def get_object(self, queryset: QuerySet[User] | None = None) -> User:
-        return User.objects.get(pk=self.request.user.pk)
+        return person(self.request)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        tokens = ApiToken.objects.filter(user_id=self.request.user.pk, revoked_at=None)
+        tokens = ApiToken.objects.filter(user=person(self.request), revoked_at=None)
         return super().get_context_data(tokens=tokens, **kwargs)
 
     def form_valid(self, form: forms.AccountForm) -> HttpResponse:
@@ -104,7 +112,7 @@ class RevokeToken(LoginRequiredMixin, View):
     http_method_names = ["post"]
 
     def post(self, request: HttpRequest, pk: str) -> HttpResponse:
-        token = get_object_or_404(ApiToken, pk=pk, user_id=request.user.pk)
+        token = get_object_or_404(ApiToken, pk=pk, user=person(request))
         ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
         messages.success(request, "The token was revoked.")
         return HttpResponseRedirect(reverse("account"))

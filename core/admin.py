@@ -1,0 +1,173 @@
+"""What operators see of people, tokens, jobs and outgoing messages. Every action goes through the core's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.html import format_html
+
+from core import errors, jobs
+from core.models import ApiToken, EmailAddress, Job, Mail, User, WebhookDelivery
+
+admin.site.site_header = "Quincunx"
+admin.site.site_title = "Quincunx"
+admin.site.index_title = "Operations"
+
+
+class ReadOnly(admin.ModelAdmin[Any]):
+    """A table to look at: rows come and go by the service's own rules."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Addresses(admin.TabularInline[EmailAddress, User]):
+    model = EmailAddress
+    extra = 0
+    fields = ["address", "is_primary", "is_verified"]
+
+
+@admin.register(User)
+class People(UserAdmin[User]):
+    add_form = AdminUserCreationForm
+    form = UserChangeForm[User]
+    list_display = [
+        "username",
+        "first_name",
+        "last_name",
+        "email",
+        "institution",
+        "is_validated",
+        "is_active",
+        "is_staff",
+    ]
+    list_filter = ["is_validated", "is_active", "is_staff", "hide_from_directory"]
+    search_fields = ["username_n", "name_n", "addresses__address_n"]
+    show_full_result_count = False
+    ordering = ["username"]
+    readonly_fields = ["uid", "last_login", "date_joined"]
+    inlines = [Addresses]
+    fieldsets = [
+        (None, {"fields": ["username", "uid", "password"]}),
+        ("Person", {"fields": ["first_name", "last_name", "email", "institution", "position"]}),
+        ("State", {"fields": ["is_validated", "is_active", "hide_from_directory", "last_login", "date_joined"]}),
+        ("Rights", {"fields": ["is_staff", "is_superuser", "groups", "user_permissions"], "classes": ["collapse"]}),
+    ]
+    add_fieldsets = [(None, {"fields": ["username", "email", "usable_password", "password1", "password2"]})]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        """Search the normalised columns, so that letter case and accents do not matter and the index serves."""
+        from core import names
+
+        term = names.normalise(search_term)
+        found = queryset
+        if term:
+            by_name = User.objects.filter(name_n__contains=names.name_part(term)).values("pk")
+            by_username = User.objects.filter(username_n__contains=term).values("pk")
+            by_address = EmailAddress.objects.filter(address_n__contains=names.search_address(term)).values("user_id")
+            found = queryset.filter(pk__in=by_username.union(by_name, by_address))
+        return found, False
+
+
+@admin.register(ApiToken)
+class Tokens(ReadOnly):
+    list_display = ["user", "audience", "shown", "label", "created_at", "last_used_at", "expires_at", "revoked_at"]
+    list_filter = ["audience", "created_at"]
+    search_fields = ["user__username", "label", "prefix"]
+    list_select_related = ["user"]
+    exclude = ["sha256"]
+    actions = ["revoke"]
+
+    @admin.display(description="token")
+    def shown(self, token: ApiToken) -> str:
+        return f"{token.prefix}…"
+
+    @admin.action(description="Revoke the selected tokens")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        self.message_user(request, f"{count} tokens were revoked.")
+
+
+@admin.register(Job)
+class Jobs(ReadOnly):
+    list_display = ["kind", "state", "bar", "attempt", "requested_by", "created_at", "duration", "error_code"]
+    list_filter = ["state", "kind", "created_at"]
+    search_fields = ["id", "fingerprint", "requested_by__username"]
+    list_select_related = ["requested_by"]
+    exclude = ["lease_token"]
+    actions = ["cancel", "retry"]
+
+    @admin.display(description="progress")
+    def bar(self, job: Job) -> str:
+        done, total = job.progress.get("done"), job.progress.get("total")
+        stage = str(job.progress.get("stage", ""))
+        if not (isinstance(done, int) and isinstance(total, int) and total):
+            return stage
+        return format_html('<progress value="{}" max="{}"></progress> {} {}/{}', done, total, stage, done, total)
+
+    @admin.display(description="seconds")
+    def duration(self, job: Job) -> str:
+        if job.started_at is None:
+            return ""
+        return f"{((job.finished_at or timezone.now()) - job.started_at).total_seconds():.1f}"
+
+    @admin.action(description="Cancel the selected jobs")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        stopped = sum(jobs.cancel(job.pk) for job in queryset)
+        self.message_user(request, f"{stopped} jobs were asked to stop.")
+
+    @admin.action(description="Start the selected jobs again")
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            try:
+                again = jobs.retry(job.pk)
+                self.message_user(request, f"{job} was started again as {again.pk}.")
+            except errors.Conflict:
+                self.message_user(request, f"{job} is still active.", messages.WARNING)
+
+
+class Outgoing(ReadOnly):
+    """A queue of messages; failed ones can be sent again."""
+
+    actions = ["send_again"]
+
+    @admin.action(description="Send again")
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        count = queryset.exclude(state="sent").update(state="queued", attempts=0, next_at=timezone.now(), last_error="")
+        self.message_user(request, f"{count} messages were queued again.")
+
+
+@admin.register(Mail)
+class Mails(Outgoing):
+    list_display = ["kind", "to", "subject", "state", "attempts", "next_at", "sent_at", "last_error"]
+    list_filter = ["state", "kind", "created_at"]
+    search_fields = ["to", "subject"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveries(Outgoing):
+    list_display = ["event", "url", "state", "size", "attempts", "next_at", "sent_at", "last_status", "last_error"]
+    list_filter = ["state", "event", "created_at"]
+    search_fields = ["url"]
+    exclude = ["key"]
+
+    @admin.display(description="body")
+    def size(self, delivery: WebhookDelivery) -> str:
+        return filesizeformat(len(delivery.body))
