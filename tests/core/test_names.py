@@ -59,6 +59,20 @@ def test_name_column_triples_characters_without_trigrams() -> None:
     assert names.name_part("さくらー") == "さささくくくらららーーー"
 
 
+def test_search_columns_of_an_account() -> None:
+    assert names.search_columns("Mgatto", "José", "王") == {
+        "username_n": "mgatto",
+        "first_n": "jose",
+        "last_n": "王",
+        "name_n": "jose\n王王王",
+    }
+
+
+def test_columns_follow_the_fields_they_are_made_from() -> None:
+    assert names.columns_following(["first_name", "institution"]) == {"first_n", "name_n"}
+    assert names.columns_following({"username"}) == {"username_n"}
+
+
 def test_address_column_maps_the_five_signs() -> None:
     assert names.search_address("A.b_c-d+e@X.org") == "a\ua725b\ua727c\ua729d\ua72be\ua723x\ua725org"
 
