@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres import indexes
 from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -74,6 +75,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         ordering = ["username"]
         constraints = [
             models.CheckConstraint(condition=models.Q(username=Lower("username")), name="core_user_username_lower"),
+        ]
+        indexes = [
+            indexes.GinIndex(fields=["username_n"], opclasses=["gin_trgm_ops"], name="core_user_username_trgm"),
+            indexes.GinIndex(fields=["name_n"], opclasses=["gin_trgm_ops"], name="core_user_name_trgm"),
+            models.Index(fields=["username_n"], opclasses=["text_pattern_ops"], name="core_user_username_start"),
+            models.Index(fields=["first_n"], opclasses=["text_pattern_ops"], name="core_user_first_start"),
+            models.Index(fields=["last_n"], opclasses=["text_pattern_ops"], name="core_user_last_start"),
         ]
 
     def __str__(self) -> str:
@@ -143,6 +151,10 @@ class EmailAddress(models.Model):
             models.UniqueConstraint(
                 fields=["user"], condition=models.Q(is_primary=True), name="core_email_one_primary"
             ),
+        ]
+        indexes = [
+            indexes.GinIndex(fields=["address_n"], opclasses=["gin_trgm_ops"], name="core_email_trgm"),
+            models.Index(fields=["address_n"], opclasses=["text_pattern_ops"], name="core_email_start"),
         ]
 
     def __str__(self) -> str:
