@@ -1,0 +1,178 @@
+"""Writing blobs: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Self
+
+import structlog
+from django.conf import settings
+
+from core.blobs import client, reading, signing
+
+log = structlog.get_logger(__name__)
+
+# S3 takes at most 10,000 parts of at least 5 MiB (the last may be smaller). Parts double every 2,500, so that a blob
+# may grow to 300 GiB while all but giants are uploaded in parts of 8 MiB.
+PART_SIZE: Final = 8 * 1024 * 1024
+_PARTS_PER_SIZE: Final = 2500
+
+
+def put(key: str, data: bytes, content_type: str = "application/octet-stream", *, filename: str | None = None) -> None:
+    """Store a small blob in one request, replacing what was there."""
+    with client.translated(key):
+        client.client().put_object(Bucket=settings.S3_BUCKET, Key=key, Body=data, **_headers(content_type, filename))
+
+
+def writer(key: str, *, content_type: str = "application/octet-stream", filename: str | None = None) -> Writer:
+    """A sink whose bytes become the blob ``key`` when its ``with`` block ends well; after an exception nothing is left.
+
+    ``filename`` is what the store then offers as the name to save under.
+    """
+    return Writer(key, _headers(content_type, filename))
+
+
+class Writer:
+    """An unseekable, all-or-nothing stream into the store; made by ``writer``.
+
+    Less than one part goes as a single PUT at the end; more as a multipart upload whose parts one other thread sends,
+    so that the caller can go on compressing. At most three parts are in memory. ``size`` counts the bytes written;
+    ``sha256`` (hex) and ``etag`` are known after the block.
+    """
+
+    def __init__(self, key: str, headers: Mapping[str, Any]) -> None:
+        self.key = key
+        self.size = 0
+        self.sha256 = ""
+        self.etag = ""
+        self._headers = headers
+        self._hash = hashlib.sha256()
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._parts: list[str] = []
+        self._upload_id = ""
+        self._thread: ThreadPoolExecutor | None = None
+        self._sending: Future[str] | None = None
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of ``data``; an error of an earlier part surfaces here or at the end of the block."""
+        self._held.append(bytes(data))
+        self._held_size += len(data)
+        self.size += len(data)
+        if self._held_size >= self._part_size():
+            self._send_full_parts()
+        return len(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._abort()
+            return
+        try:
+            self._complete()
+        except BaseException:
+            self._abort()
+            raise
+
+    def _part_size(self) -> int:
+        return PART_SIZE << (len(self._parts) // _PARTS_PER_SIZE)
+
+    def _send_full_parts(self) -> None:
+        data = memoryview(b"".join(self._held))
+        while len(data) >= (size := self._part_size()):
+            self._send(data[:size])
+            data = data[size:]
+        self._held = [bytes(data)]
+        self._held_size = len(data)
+
+    def _send(self, data: memoryview) -> None:
+        """Hand a part to the other thread, after the one before has arrived."""
+        thread = self._thread or self._begin()
+        self._collect()
+        self._sending = thread.submit(self._upload, bytes(data), len(self._parts) + 1)
+
+    def _begin(self) -> ThreadPoolExecutor:
+        with client.translated(self.key):
+            answer = client.client().create_multipart_upload(
+                Bucket=settings.S3_BUCKET,
+                Key=self.key,
+                **self._headers,
+            )
+        self._upload_id = answer["UploadId"]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="blob-upload")
+        return self._thread
+
+    def _upload(self, data: bytes, number: int) -> str:
+        self._hash.update(data)
+        with client.translated(self.key):
+            answer = client.client().upload_part(
+                Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id, PartNumber=number, Body=data
+            )
+        return answer["ETag"]
+
+    def _collect(self) -> None:
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            self._parts.append(sending.result())
+
+    def _complete(self) -> None:
+        rest = b"".join(self._held)
+        self._held.clear()
+        if self._thread is None:
+            self._put(rest)
+        else:
+            self._complete_multipart(rest)
+        self.sha256 = self._hash.hexdigest()
+
+    def _put(self, data: bytes) -> None:
+        self._hash.update(data)
+        with client.translated(self.key):
+            answer = client.client().put_object(Bucket=settings.S3_BUCKET, Key=self.key, Body=data, **self._headers)
+        self.etag = answer["ETag"].strip('"')
+
+    def _complete_multipart(self, rest: bytes) -> None:
+        self._collect()
+        if rest:
+            self._parts.append(self._upload(rest, len(self._parts) + 1))
+        parts: Any = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._parts, 1)]
+        with client.translated(self.key):
+            client.client().complete_multipart_upload(
+                Bucket=settings.S3_BUCKET,
+                Key=self.key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": parts},
+            )
+        self._shut_down()
+        found = reading.stat(self.key)
+        if found is None or found.size != self.size:
+            reading.delete(self.key)
+            raise client.StoreUnavailable("The file store did not keep all bytes.", key=self.key)
+        self.etag = found.etag
+
+    def _abort(self) -> None:
+        self._held.clear()
+        if self._thread is None:
+            return
+        self._shut_down()
+        try:
+            with client.translated(self.key):
+                client.client().abort_multipart_upload(
+                    Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id
+                )
+        except (client.StoreUnavailable, client.Missing):
+            # The error that brought us here matters more; abort_stale_uploads clears what is left.
+            log.warning("multipart upload left behind", key=self.key)
+
+    def _shut_down(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _headers(content_type: str, filename: str | None) -> dict[str, Any]:
+    if filename is None:
+        return {"ContentType": content_type}
+    return {"ContentType": content_type, "ContentDisposition": signing.disposition(filename)}

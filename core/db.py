@@ -1,0 +1,315 @@
+"""PostgreSQL where the ORM is the wrong tool: COPY both ways, snapshots, locks, time limits.
+
+COPY moves bytes between the server and a sink in blocks; nothing is decoded on the way. Every function takes
+``using``, a database alias or an open connection such as ``Snapshot.connection``. Errors of the driver come out as
+Django's (``django.db.OperationalError`` …); errors of a sink come out unchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2 import sql as composed
+
+from core import streams
+
+Using = str | BaseDatabaseWrapper
+Params = Sequence[Any] | dict[str, Any]
+
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
+_HEADER_SIZE: Final = 19  # signature, flags, length of the (empty) header extension
+_TRAILER: Final = b"\xff\xff"
+_FRAME_SIZE: Final = 6  # number of fields (always 1 here), length of the field
+_ONE_FIELD: Final = b"\0\1"
+
+
+class Readable(Protocol):
+    """A file open for reading bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+# --- COPY out -------------------------------------------------------------------------------------------------
+
+
+def copy_out(
+    sql: str,
+    params: Params | None,
+    sink: streams.Sink,
+    *,
+    using: Using = "default",
+    options: str = "",
+    block: int = streams.BLOCK,
+) -> int:
+    """Send the result of a query to ``sink`` as ``COPY (sql) TO STDOUT``; returns the number of rows.
+
+    ``params`` are bound as in ``cursor.execute``. ``options`` are COPY's own, for example ``"FORMAT csv, HEADER"``;
+    without, it is COPY's text format, which escapes backslash, tab, CR and LF. The sink gets blocks of at least
+    ``block`` bytes, save the last.
+    """
+    with streams.Blocks(sink, block) as blocks:
+        return _copy_expert(sql, params, blocks, using=using, options=options)
+
+
+def copy_out_binary(
+    sql: str,
+    params: Params | None,
+    sink: streams.Sink,
+    *,
+    using: Using = "default",
+    block: int = streams.BLOCK,
+) -> int:
+    """Send a query's single text or bytea column to ``sink`` exactly as stored, nothing between the rows.
+
+    The rows must be finished lines. They travel as binary COPY, which escapes nothing; its frames are cut off here.
+    A NULL adds nothing. The sink gets blocks of at least ``block`` bytes, save the last. Returns the number of rows;
+    raises ``ValueError`` when the query has not exactly one column.
+    """
+    unframed = _Unframed(sink, block)
+    rows = _copy_expert(sql, params, unframed, using=using, options="FORMAT binary")
+    unframed.flush()
+    return rows
+
+
+def _copy_expert(sql: str, params: Params | None, sink: streams.Sink, *, using: Using, options: str) -> int:
+    connection = _connection(using)
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        raw = cursor.cursor
+        query = raw.mogrify(sql, params).decode() if params else sql
+        suffix = f" WITH ({options})" if options else ""
+        raw.copy_expert(f"COPY ({query}) TO STDOUT{suffix}", sink, size=streams.BLOCK)
+        return int(raw.rowcount)
+
+
+class _Unframed:
+    """Strips what binary COPY puts round the rows of one column.
+
+    Relies on the protocol's promise that each CopyData message from the server holds exactly one row (PostgreSQL
+    documentation, "Message Formats", CopyData) and that psycopg2 calls ``write`` once per message. The file header
+    comes glued to the first message. Each frame is checked against the length of its message.
+    """
+
+    def __init__(self, sink: streams.Sink, block: int) -> None:
+        self._sink_write = sink.write
+        self._block = block
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._is_started = False
+
+    def write(self, data: bytes, /) -> None:
+        if not self._is_started:
+            data = self._start(data)
+        size = len(data) - _FRAME_SIZE
+        if data[:2] != _ONE_FIELD or size < 0 or (size and int.from_bytes(data[2:6]) != size):
+            if data in (_TRAILER, b""):
+                return
+            raise ValueError("binary COPY needs a query with exactly one column")
+        self._held.append(data[_FRAME_SIZE:])
+        self._held_size += size
+        if self._held_size >= self._block:
+            self.flush()
+
+    def _start(self, data: bytes) -> bytes:
+        if not data.startswith(_SIGNATURE):
+            raise ValueError("not a binary COPY stream")
+        self._is_started = True
+        return data[_HEADER_SIZE:]
+
+    def flush(self) -> None:
+        if self._held_size:
+            block = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+            self._sink_write(block)
+
+
+# --- COPY in --------------------------------------------------------------------------------------------------
+
+
+def copy_in(
+    table: str,
+    columns: Sequence[str],
+    source: Readable | Iterable[bytes],
+    *,
+    using: Using = "default",
+    options: str = "",
+) -> int:
+    """Load ``source`` (a file, or blocks of bytes cut anywhere) with ``COPY table (columns) FROM STDIN``.
+
+    The bytes are COPY's text format (see ``copy_line``) unless ``options`` say otherwise. Returns the number of rows.
+    """
+    connection = _connection(using)
+    statement = composed.SQL("COPY {} ({}) FROM STDIN").format(
+        composed.Identifier(*table.split(".")), composed.SQL(", ").join(map(composed.Identifier, columns))
+    )
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        raw = cursor.cursor
+        text = statement.as_string(raw) + (f" WITH ({options})" if options else "")
+        raw.copy_expert(text, source if hasattr(source, "read") else _Reader(source), size=streams.BLOCK)
+        return int(raw.rowcount)
+
+
+def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, using: Using = "default") -> int:
+    """Load rows of Python values, each as ``copy_line`` writes it. Returns the number of rows."""
+    return copy_in(table, columns, map(copy_line, rows), using=using)
+
+
+def copy_line(values: Iterable[Any]) -> bytes:
+    r"""One row in COPY's text format: tab between values, ``\N`` for None, ``t``/``f`` for booleans, ``str`` of others.
+
+    Bytes are written as a bytea literal. Raises ``ValueError`` for a NUL, which PostgreSQL's text cannot hold.
+    """
+    return "\t".join(map(_copy_value, values)).encode() + b"\n"
+
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copy_value(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if value is True or value is False:
+        return "t" if value else "f"
+    if isinstance(value, bytes):
+        return "\\\\x" + value.hex()
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("text for PostgreSQL cannot hold NUL")
+    return text.translate(_ESCAPES)
+
+
+class _Reader:
+    """A file over blocks of bytes, as psycopg2 wants it: never more than asked, empty only at the end."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        if len(self._rest) < size:
+            self._gather(size)
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(piece)
+
+    def _gather(self, size: int) -> None:
+        held, total = [bytes(self._rest)], len(self._rest)
+        for block in self._blocks:
+            held.append(block)
+            total += len(block)
+            if total >= size:
+                break
+        self._rest = memoryview(b"".join(held))
+
+
+# --- snapshots ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One frozen view of the database on a connection of its own.
+
+    ``connection`` serves as ``using`` for ``copy_out`` and ``copy_out_binary``; ``id`` may be given to
+    ``snapshot(like=…)`` elsewhere, as long as this one is open, to see the same.
+    """
+
+    connection: BaseDatabaseWrapper
+    id: str
+
+    def rows(self, sql: str, params: Params | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+    def stream(self, sql: str, params: Params | None = None, *, size: int = 2000) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query through a server-side cursor, ``size`` at a time; one stream at a time."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DECLARE stream NO SCROLL CURSOR FOR {sql}", params)
+            try:
+                while rows := self._fetch(cursor, size):
+                    yield from rows
+            finally:
+                cursor.execute("CLOSE stream")
+
+    @staticmethod
+    def _fetch(cursor: Any, size: int) -> list[tuple[Any, ...]]:
+        cursor.execute(f"FETCH {size:d} FROM stream")
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+@contextlib.contextmanager
+def snapshot(using: str = "default", *, like: str | None = None) -> Iterator[Snapshot]:
+    """A ``REPEATABLE READ READ ONLY`` transaction on its own connection, which is closed at the end.
+
+    It sees what was committed when it began, however long it lasts, and blocks nobody. It does not see the caller's
+    uncommitted changes. With ``like`` it sees exactly what the snapshot of that id sees.
+    """
+    connection = connections[using].copy()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if like is not None:
+                cursor.execute("SET TRANSACTION SNAPSHOT %s", [like])
+            cursor.execute("SELECT pg_export_snapshot()")
+            (snapshot_id,) = cursor.fetchone()
+        yield Snapshot(connection, snapshot_id)
+    finally:
+        # Closing, rather than ending the transaction, also stops a COPY that was left in the middle.
+        connection.close()
+
+
+# --- locks and limits -----------------------------------------------------------------------------------------
+
+
+def advisory_lock(key: str, *, using: Using = "default") -> None:
+    """Wait for the lock named ``key`` and hold it until the running transaction ends.
+
+    Raises ``TransactionManagementError`` outside a transaction, where the lock would be gone at once. Two keys may in
+    theory share a lock (a 64-bit hash names it), which costs only waiting.
+    """
+    with _in_transaction(using).cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
+
+def try_advisory_lock(key: str, *, using: Using = "default") -> bool:
+    """Like ``advisory_lock`` without the wait: False when somebody else holds it."""
+    with _in_transaction(using).cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        return bool(cursor.fetchone()[0])
+
+
+@contextlib.contextmanager
+def statement_timeout(milliseconds: int, *, using: str = "default") -> Iterator[None]:
+    """Run the block in a transaction whose statements are cancelled after ``milliseconds`` (0: never).
+
+    A cancelled statement raises ``django.db.OperationalError`` with ``pgcode`` 57014 in its cause.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        (before,) = cursor.fetchone()
+        _set_timeout(cursor, str(milliseconds))
+        yield
+        _set_timeout(cursor, before)
+
+
+def _set_timeout(cursor: Any, value: str) -> None:
+    cursor.execute("SELECT set_config('statement_timeout', %s, true)", [value])
+
+
+def _connection(using: Using) -> BaseDatabaseWrapper:
+    return connections[using] if isinstance(using, str) else using
+
+
+def _in_transaction(using: Using) -> BaseDatabaseWrapper:
+    connection = _connection(using)
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("an advisory lock needs a transaction")
+    return connection
