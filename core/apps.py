@@ -32,6 +32,7 @@ class ApiConfig(AppConfig):
     ``demo_lines``: dotted path of ``(base_url: str, credentials: dict[str, str]) -> list[str]``, curl lines to print.
     """
 
+    default = False  # Django must not take this base for the configuration of an app that imports it
     default_auto_field = "django.db.models.BigAutoField"
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
@@ -40,6 +41,9 @@ class ApiConfig(AppConfig):
     seed_command: ClassVar[str] = ""
     demo_check: ClassVar[str] = ""
     demo_lines: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.default = True
 
     def hook(self, name: str) -> Callable[..., Any] | None:
         """The callable behind one of the dotted paths above, or None when the app names none."""

@@ -53,7 +53,7 @@ class PasswordChange(Framed, auth_views.PasswordChangeView):
     template_name = "core/accounts/password.html"
     success_url = reverse_lazy("account")
 
-    def form_valid(self, form: PasswordChangeForm[Any]) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         messages.success(self.request, "Your password was changed. Every API token of your account was revoked.")
         return super().form_valid(form)
 
