@@ -1,4 +1,4 @@
-"""The core's own ticks: the sweep of jobs and the house-keeping of the tables all five share."""
+"""The core's own ticks: the sweep of jobs and the house-keeping of what all five share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from core import clock, jobs
+from core import blobs, clock, jobs
+from core.apps import api_configs
+
+
+def sweep_blobs() -> int:
+    """Delete blobs no row refers to and uploads whose writer died; how many there were."""
+    swept = blobs.abort_stale_uploads(timedelta(days=1))
+    for config in api_configs():
+        is_live = config.hook("live_blobs")
+        if is_live is not None:
+            swept += blobs.sweep_orphans(config.label, is_live)
+    return swept
+
 
 clock.register(clock.Tick("jobs.sweep", timedelta(seconds=settings.JOB_SWEEP_SECONDS), jobs.sweep))
 clock.register(clock.Tick("jobs.prune", timedelta(hours=1), jobs.prune))
+clock.register(clock.Tick("blobs.sweep", timedelta(hours=1), sweep_blobs))

@@ -8,6 +8,7 @@ from django.urls import include, path, re_path
 from core import views
 
 urlpatterns = [
+    re_path(r"^admin$", admin.site.index),
     path("admin/", admin.site.urls),
     re_path(r"^livez/?$", views.livez),
     re_path(r"^readyz/?$", views.readyz),

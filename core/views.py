@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from core import announce, api, errors, metrics
+from core import announce, api, blobs, errors, metrics
 from core.apps import ApiConfig, api_configs
 
 PLAIN = api.Dialect()
@@ -47,7 +47,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """The parts this process needs: 200 when the database answers, with the state of each; 503 otherwise."""
-    parts = {"database": _database_answers(), "broker": announce.answers()}
+    parts = {"database": _database_answers(), "broker": announce.answers(), "store": blobs.answers()}
     return JsonResponse(
         {"ready": parts["database"], "parts": {name: "ok" if up else "down" for name, up in parts.items()}},
         status=200 if parts["database"] else 503,

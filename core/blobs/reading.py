@@ -123,6 +123,16 @@ def delete(*names: str) -> None:
             )
 
 
+def answers() -> bool:
+    """Whether the store answers for our bucket now; for health probes."""
+    try:
+        with client.translated():
+            client.client().head_bucket(Bucket=settings.S3_BUCKET)
+    except (client.StoreUnavailable, client.Missing):
+        return False
+    return True
+
+
 def ensure_bucket() -> None:
     """Create the bucket when it does not exist."""
     s3, bucket = client.client(), settings.S3_BUCKET
@@ -136,11 +146,11 @@ def ensure_bucket() -> None:
             s3.create_bucket(Bucket=bucket, **({} if settings.S3_REGION == "us-east-1" else place))
 
 
-def abort_stale_uploads(older_than: timedelta) -> int:
-    """End multipart uploads begun longer ago than that (their writer died); returns how many."""
+def abort_stale_uploads(older_than: timedelta, *, prefix: str = "") -> int:
+    """End multipart uploads under ``prefix`` begun longer ago than that (their writer died); returns how many."""
     s3, horizon, count = client.client(), datetime.now(UTC) - older_than, 0
     with client.translated():
-        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=settings.S3_BUCKET):
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=settings.S3_BUCKET, Prefix=prefix):
             for upload in page.get("Uploads", []):
                 if upload["Initiated"] < horizon:
                     with contextlib.suppress(s3.exceptions.NoSuchUpload):
