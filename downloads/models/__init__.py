@@ -1,0 +1,34 @@
+"""What the downloads app stores (contract 3.1): the specimen store, the downloads made from it, the ingests into it."""
+
+from downloads.models.ingest import IngestRun, RejectedRow
+from downloads.models.store import (
+    Hiding,
+    Identifier,
+    MediaRecord,
+    RawColumnSet,
+    Record,
+    RecordMedia,
+    Recordset,
+    StoreVersion,
+)
+from downloads.models.work import Build, BuildKey, BuildPart, Claim, Download, Notification, RequestKey
+
+__all__ = [
+    "Build",
+    "BuildKey",
+    "BuildPart",
+    "Claim",
+    "Download",
+    "Hiding",
+    "Identifier",
+    "IngestRun",
+    "MediaRecord",
+    "Notification",
+    "RawColumnSet",
+    "Record",
+    "RecordMedia",
+    "Recordset",
+    "RejectedRow",
+    "RequestKey",
+    "StoreVersion",
+]
