@@ -170,7 +170,8 @@ class BuildKey(models.Model):
 
 
 class Claim(models.Model):
-    """One accepted request's stake in a download (the contract's JobRequest): who asked, and the hash of the token that withdraws it."""
+    """One accepted request's stake in a download (the contract's JobRequest): who asked, and the hash of the token
+    that withdraws it."""
 
     download = models.ForeignKey(Download, on_delete=models.CASCADE, related_name="claims")
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,4 +1,4 @@
-"""Reads Darwin Core Archives as providers send them (contract 6.2, 6.3): pure, streaming, never trusting a name or a size.
+"""Reads Darwin Core Archives as providers send them (contract 6.2, 6.3): pure, streaming, trusting no name, no size.
 
 `opened(path)` gives an `Archive`; its tables yield rows one by one, so memory does not grow with the file.
 """

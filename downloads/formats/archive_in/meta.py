@@ -33,9 +33,9 @@ class Column:
 class Table:
     """One `<core>` or `<extension>`: how to cut its files into raw rows.
 
-    `delimiter` may be the two characters `||`; `quote` is empty where cells are never enclosed; `id_index` is None where the
-    rows carry no id; `columns` is None where the header line names the columns (files without a descriptor), as CURIEs
-    where `has_curie_header` (archives of this service and of iDigBio), else in any spelling.
+    `delimiter` may be the two characters `||`; `quote` is empty where cells are never enclosed; `id_index` is None
+    where the rows carry no id; `columns` is None where the header line names the columns (files without a descriptor),
+    as CURIEs where `has_curie_header` (archives of this service and of iDigBio), else in any spelling.
     """
 
     role: Role

@@ -29,8 +29,8 @@ class Pair(NamedTuple):
 class Archive(sources.Closing):
     """An opened archive.
 
-    `tables` are a provider's; `pairs` are set instead when the archive is a download of this service or of iDigBio, whose
-    raw files are the source and whose `coreid` is the uuid. `name` is the metadata's identifier or the file's own name.
+    `tables` are a provider's; `pairs` are set instead when the archive is a download of this service or of iDigBio,
+    whose raw files are the source and whose `coreid` is the uuid. `name` is the file's own name.
     """
 
     source: sources.Source
@@ -159,7 +159,12 @@ def _pairs(tables: list[meta.Table]) -> list[Pair]:
     # the header line holds the provider's own spelling; the descriptor's URIs may have lost it (iDigBio)
     own = {
         _stem(table): dataclasses.replace(
-            table, columns=None, has_curie_header=True, header_lines=max(table.header_lines, 1), id_index=0, is_core=False
+            table,
+            columns=None,
+            has_curie_header=True,
+            header_lines=max(table.header_lines, 1),
+            id_index=0,
+            is_core=False,
         )
         for table in tables
     }
@@ -169,5 +174,3 @@ def _pairs(tables: list[meta.Table]) -> list[Pair]:
         for stem, role in _RAW_NAMES.items()
         if stem in own
     ]
-
-

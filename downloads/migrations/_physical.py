@@ -1,0 +1,47 @@
+"""How the big tables lie on disk: what Django's models cannot say. Kept beside the migration that applies it.
+
+Lines are compressed with lz4 and stay in the row (MAIN), because every build reads them and a detour through the TOAST
+table costs more than the copy; `raw` and `words` go out of line. Where the server was built without lz4, its default
+compression serves.
+"""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+TABLES = ("downloads_record", "downloads_mediarecord")
+
+_LZ4 = """
+DO $$ BEGIN
+    ALTER TABLE {table}
+        ALTER COLUMN line_index SET COMPRESSION lz4, ALTER COLUMN line_raw SET COMPRESSION lz4,
+        ALTER COLUMN words SET COMPRESSION lz4, ALTER COLUMN raw SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    RAISE NOTICE 'this server has no lz4: its default compression is used';
+END $$
+"""
+_STORAGE = "ALTER TABLE {table} ALTER COLUMN line_index SET STORAGE MAIN, ALTER COLUMN line_raw SET STORAGE MAIN"
+
+# The expression of formats.words.LEXEMES_SQL, frozen here as migrations must be.
+_WORDS = (
+    "CREATE INDEX {table}_words ON {table} USING gin "
+    r"(array_to_tsvector(string_to_array(split_part(words, E'\x05', 1), ' ')))"
+)
+
+
+# Django adds it for LIKE under other collations; identifiers are compared in C, where the primary key serves both.
+_LIKE = "DROP INDEX IF EXISTS downloads_identifier_text_db9c80bf_like"
+
+
+def operations() -> list[migrations.RunSQL]:
+    """The statements for both tables, with their inverses."""
+    tables = [
+        operation
+        for table in TABLES
+        for operation in (
+            migrations.RunSQL(_LZ4.format(table=table), migrations.RunSQL.noop),
+            migrations.RunSQL(_STORAGE.format(table=table), migrations.RunSQL.noop),
+            migrations.RunSQL(_WORDS.format(table=table), f"DROP INDEX {table}_words"),
+        )
+    ]
+    return [migrations.RunSQL(_LIKE, migrations.RunSQL.noop), *tables]
