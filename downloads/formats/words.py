@@ -83,24 +83,30 @@ class _Tails(dict[str, tuple[str, str]]):
 _tails = _Tails()
 
 
-def document(pairs: Iterable[tuple[str, str]]) -> str:
-    """The `words` text of one record from (key, value) pairs; keys must be `safe_key`s, values in any case."""
+def document(provider: Iterable[tuple[str, str]], index: Iterable[tuple[str, str]] = ()) -> str:
+    """The `words` text of one record from (key, value) pairs; keys must be `safe_key`s, values in any case.
+
+    Only provider values get folds: the whole values of index terms have columns of their own.
+    """
     sections: list[str] = []
     folds: list[str] = []
-    room = MOST_CHARACTERS
-    for key, value in pairs:
+    for key, value in provider:
         section, folded = _tails[value]
-        room -= len(key) + len(section) + 1
-        if room < 0:
-            break
         sections.append(f"{MARK}{key}{section}")
         if folded:
             folds.append(f"{MARK}{key}{folded}")
-    return f"{''.join(sections)}{MARK}{ROOM}{''.join(folds)}{MARK}"
+    sections += [f"{MARK}{key}{_tails[value][0]}" for key, value in index]
+    text = "".join(sections)
+    if len(text) > MOST_CHARACTERS:
+        text = text[: text.rindex(" ", 0, MOST_CHARACTERS) + 1]
+    return f"{text}{MARK}{ROOM}{''.join(folds)}{MARK}"
 
 
 def whole_value(key: str, folded: str) -> str:
-    """A string that occurs in a `words` text if and only if `key` has exactly this (non-empty) folded value."""
+    """A string that occurs in a `words` text if and only if the provider term `key` has exactly this folded value.
+
+    The value must not be empty.
+    """
     folded, key = safe(folded), safe_key(key)
     joined = " ".join(split(folded))
     if joined == folded:

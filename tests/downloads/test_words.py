@@ -74,7 +74,7 @@ def _stands_in(phrase: list[str], value: list[str], prefix: bool) -> bool:
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b c"]), PLAIN), max_size=5))
 def test_lexemes_are_never_empty(pairs: list[tuple[str, str]]) -> None:
-    sections = words.document([(words.safe_key(key), value) for key, value in pairs]).split(words.ROOM)[0]
+    sections = words.document([], [(words.safe_key(key), value) for key, value in pairs]).split(words.ROOM)[0]
     assert all(sections.split(" "))
 
 
