@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -33,10 +34,12 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `argv` in a process group of its own, its output appended to `log`.
 
-    `death_signal` reaches it when the calling thread ends, so call this from a thread that lives as long as the child
-    shall. `prefix` is a program that runs another one (unshare, setpriv); the death signal is set after it, for a
-    change of credentials would clear it.
+    `death_signal` reaches it when the calling thread ends, so only the main thread may call this. `prefix` is a
+    program that runs another one (unshare, setpriv); the death signal is set after it, for a change of credentials
+    would clear it.
     """
+    if threading.current_thread() is not threading.main_thread():
+        raise Failed(f"{argv[0]} would die with this thread; start it from the main thread")
     launcher = [sys.executable, "-I", "-S", str(LAUNCH), str(int(death_signal)), str(os.getpid())]
     with log.open("ab") as output:
         return subprocess.Popen(

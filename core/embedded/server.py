@@ -65,6 +65,12 @@ class Server:
         """Whether the process lives, ready or not."""
         return self.child is not None and self.child.poll() is None
 
+    def reserve(self) -> None:
+        """Choose ports and credentials for good before the first start, so that addresses can be told already."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.ports = self.ports or self._remembered_ports()
+        self._settled = True
+
     def start(self) -> None:
         """Start the server and return when it is ready."""
         self.launch()
@@ -116,12 +122,12 @@ class Server:
 
     def pause(self) -> None:
         """Freeze the server: connections are accepted by the kernel, nothing answers."""
-        if self.child is not None:
+        if self.child is not None and self.is_running:
             os.killpg(self.child.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
-        if self.child is not None:
+        if self.child is not None and self.is_running:
             os.killpg(self.child.pid, signal.SIGCONT)
 
     # -- what stays in the folder -------------------------------------------------------------------------------------

@@ -33,6 +33,11 @@ class Stack:
         """The servers that are ours to start and stop."""
         return [each for each in (self.postgres, self.valkey, self.store) if each is not None]
 
+    def reserve(self) -> None:
+        """Settle every address before the first start, for settings that must be known early."""
+        for each in self.servers:
+            each.reserve()
+
     def start(self) -> None:
         """Start all and return when every one is ready; when one fails none is left running."""
         try:

@@ -1,0 +1,207 @@
+"""The real servers and processes that the tests run against, and how a test takes them down and up again.
+
+Every pytest process (with xdist every worker) has its own PostgreSQL, Valkey and SeaweedFS, so a test may stop, kill
+or freeze any of them without disturbing the others. They start when the first test needs them.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from core import process, programs
+from core.embedded import stack
+
+START_SECONDS = 40
+T = TypeVar("T")
+
+
+class House:
+    """Servers, addresses and environment of one pytest process."""
+
+    def __init__(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quincunx-test-"))
+        self.stack = stack.Stack(self.folder, durable=False)
+        self.stack.reserve()
+        self.web_port, self.smtp_port = process.free_ports(2)
+        # What core.settings reads, in the pytest process and in every program a test starts.
+        self.env = {
+            **self.stack.env(),
+            "SECRET_KEY": secrets.token_hex(32),
+            "DEBUG": "0",
+            "HTTPS": "0",
+            "ALLOW_PRIVATE_NETWORKS": "1",
+            "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver,.example.org",
+            "EMAIL_URL": f"smtp://127.0.0.1:{self.smtp_port}",
+            "DEFAULT_FROM_EMAIL": "quincunx@example.org",
+            "LOG_LEVEL": "INFO",
+            "JOB_LEASE_SECONDS": "5",
+            "JOB_SWEEP_SECONDS": "1",
+        }
+
+    def start(self) -> None:
+        """Start the servers that do not run: all at first, later those that a test has stopped or frozen."""
+        for each in self.stack.servers:
+            each.resume()
+        self.stack.start()
+
+    def close(self) -> None:
+        """Stop everything and forget the data."""
+        self.stack.stop()
+        shutil.rmtree(self.folder)
+
+
+class Program:
+    """A real process of the service: start, stop, kill -9, freeze, and read what it logged."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], folder: pathlib.Path) -> None:
+        self.name = name
+        self.argv = list(argv)
+        self.env = dict(env)
+        self.folder = folder
+        self.log = folder / f"{name}.log"
+        self.child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the main process lives."""
+        return self.child is not None and self.child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the main process; its process group has the same number."""
+        assert self.child is not None, f"{self.name} was never started"
+        return self.child.pid
+
+    def start(self) -> None:
+        """Start the process and return when it is ready; nothing when it runs."""
+        self.resume()
+        if self.is_running:
+            return
+        self.child = process.spawn(self.argv, log=self.log, env=self.env)
+        try:
+            process.await_until(self.is_ready, what=self.name, timeout=START_SECONDS, process=self.child)
+        except process.Failed as failure:
+            self.kill()
+            raise process.Failed(f"{failure}\n{process.log_tail(self.log, 40)}") from failure
+
+    def is_ready(self) -> bool:
+        """Whether the program does its work now."""
+        return True
+
+    def stop(self, *, timeout: float = 20) -> None:
+        """Stop as an operator would."""
+        if self.child is not None:
+            process.end(self.child, self.stop_signal, timeout=timeout)
+
+    def kill(self) -> None:
+        """kill -9 of the process and its children, at once."""
+        if self.child is not None:
+            process.end_group(self.child)
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the whole process group."""
+        if self.is_running:
+            os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen process group go on."""
+        if self.is_running:
+            os.killpg(self.pid, signal.SIGCONT)
+
+    def children(self) -> list[int]:
+        """Process ids of the direct children (a worker's pool)."""
+        found = []
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if f"\nPPid:\t{self.pid}\n" in status.read_text():
+                    found.append(int(status.parent.name))
+        return sorted(found)
+
+    def log_text(self) -> str:
+        """Everything logged so far."""
+        return self.log.read_text(errors="replace")
+
+
+class Web(Program):
+    """gunicorn against the test database."""
+
+    def __init__(self, *, port: int, env: Mapping[str, str], folder: pathlib.Path, workers: int = 1) -> None:
+        argv = programs.web(f"127.0.0.1:{port}", workers=workers, threads=8)
+        super().__init__(f"web-{port}", argv, env=env, folder=folder)
+        self.port = port
+        self.base_url = f"http://127.0.0.1:{port}"
+
+    def is_ready(self) -> bool:
+        """Whether /livez answers 200."""
+        try:
+            with urllib.request.urlopen(f"{self.base_url}/livez", timeout=10) as response:
+                return bool(response.status == 200)
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return False
+        except OSError:
+            return False
+
+
+class Worker(Program):
+    """A Celery worker against the test database; `queues=None` serves every queue there is."""
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str],
+        folder: pathlib.Path,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 2,
+        node: str = "",
+    ) -> None:
+        from core import jobs  # needs Django's settings
+
+        self.node = node or f"w{secrets.token_hex(4)}"
+        argv = programs.worker(queues or jobs.queues(), concurrency=concurrency, node=self.node)
+        super().__init__(f"worker-{self.node}", argv, env=env, folder=folder)
+
+    def is_ready(self) -> bool:
+        """Whether it answers a ping over the broker."""
+        from core.celery import app  # needs Django's settings
+
+        return bool(app.control.ping(destination=[f"{self.node}@{socket.gethostname()}"], timeout=0.3))
+
+
+class Beat(Program):
+    """Celery's clock."""
+
+    def __init__(self, *, env: Mapping[str, str], folder: pathlib.Path) -> None:
+        super().__init__("beat", programs.beat(folder / "beat-schedule"), env=env, folder=folder)
+
+    def is_ready(self) -> bool:
+        """Whether it has begun to send ticks."""
+        return re.search(r"beat: Starting|Sending due task|Scheduler: Sending", self.log_text()) is not None
+
+
+def wait_for(condition: Callable[[], T], *, what: str = "", timeout: float = 30) -> T:
+    """The first true value of `condition`; fails the test after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout:g} seconds: {what or condition}"
+        time.sleep(process.POLL_SECONDS)
+    return value
