@@ -77,7 +77,7 @@ def _cached_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.session.Session().client(
+    made: S3Client = boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id=access_key,
@@ -86,6 +86,7 @@ def _cached_client(
         region_name=region,
         config=config,
     )
+    return made
 
 
 @contextlib.contextmanager

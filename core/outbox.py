@@ -1,0 +1,145 @@
+"""What mail and webhooks share: rows to deliver, tried again ever more slowly, then given up.
+
+A row is written in the transaction that causes it; after its commit a job tries to deliver it. The row stays locked
+while it is tried, so no two workers deliver it, and its outcome commits with whatever the delivery changed. ``sweep``
+finds rows whose job was lost.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from core import jobs
+from core.models import Mail, WebhookDelivery
+
+log = structlog.get_logger(__name__)
+
+Row = TypeVar("Row", Mail, WebhookDelivery)
+_GROWTH: Final = 4.0
+# The sweep leaves a row alone this long after it fell due: its own job is on the way.
+_PATIENCE: Final = timedelta(seconds=30)
+
+
+class Undelivered(Exception):
+    """The other side did not take it: ``reason`` is kept with the row, and the HTTP ``status`` if there was one."""
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.status = reason, status
+
+
+@dataclass(frozen=True)
+class Patience:
+    """``tries`` in all, the waits between them growing fourfold and adding up to ``over``."""
+
+    tries: int = 8
+    over: timedelta = timedelta(hours=24)
+
+    def wait(self, attempt: int) -> timedelta | None:
+        """How long to wait after the failure of ``attempt`` (from 1); None to give up. 16 s first by default."""
+        if attempt >= self.tries:
+            return None
+        share: float = _GROWTH ** (attempt - 1) * (_GROWTH - 1) / (_GROWTH ** (self.tries - 1) - 1)
+        return self.over * share
+
+
+@dataclass(frozen=True)
+class Outbox(Generic[Row]):
+    """One table of things to deliver.
+
+    ``deliver(row)`` returns when it was taken and raises ``Undelivered`` otherwise; ``patience(row)`` says how often
+    to try; ``given_up(row)`` is called in the transaction that ends the last try.
+    """
+
+    model: type[Row]
+    job: str
+    deliver: Callable[[Row], None]
+    patience: Callable[[Row], Patience]
+    given_up: Callable[[Row], None]
+
+    def announce(self, row: Row) -> None:
+        """Have ``row`` delivered once the running transaction commits."""
+        transaction.on_commit(functools.partial(self._submit, row.pk))
+
+    def _submit(self, pk: int) -> None:
+        jobs.submit(self.job, {"id": pk}, fingerprint=str(pk))
+
+    def work(self, run: jobs.Run) -> dict[str, Any]:
+        """The job: one try, and its own way back into the queue after a failure."""
+        again = self.attempt(run.params["id"])
+        if again is not None:
+            wait = max(0.0, (again - timezone.now()).total_seconds())
+            raise jobs.Retry(wait, "not_delivered", "The other side did not take it.", counts=False)
+        return {}
+
+    def attempt(self, pk: int) -> datetime | None:
+        """Try once to deliver a due row; when to try again, or None when it is settled or somebody else's."""
+        failure: Undelivered | None = None
+        try:
+            with transaction.atomic():
+                row = self._take(pk)
+                if row is None:
+                    return self._due_at(pk)
+                self.deliver(row)
+                self._keep(row, state=self.model.State.SENT, sent_at=timezone.now(), last_error="")
+        except Undelivered as error:
+            # What the delivery wrote is rolled back with it; the failure itself is noted in a transaction of its own.
+            failure = error
+        return self._note(pk, failure) if failure else None
+
+    def _take(self, pk: int) -> Row | None:
+        queued = self.model._default_manager.select_for_update(skip_locked=True)
+        return queued.filter(pk=pk, state=self.model.State.QUEUED, next_at__lte=timezone.now()).first()
+
+    def _due_at(self, pk: int) -> datetime | None:
+        queued = self.model._default_manager.filter(pk=pk, state=self.model.State.QUEUED)
+        return queued.filter(next_at__gt=timezone.now()).values_list("next_at", flat=True).first()
+
+    def _note(self, pk: int, failure: Undelivered) -> datetime | None:
+        with transaction.atomic():
+            row = self._take(pk)
+            if row is None:
+                return None
+            wait = self.patience(row).wait(row.attempts + 1)
+            if failure.status is not None and isinstance(row, WebhookDelivery):
+                row.last_status = failure.status
+            error = failure.reason[:500]
+            log.warning(
+                "not_delivered", what=self.job, id=pk, attempt=row.attempts + 1, error=error, again=wait is not None
+            )
+            if wait is not None:
+                self._keep(row, next_at=timezone.now() + wait, last_error=error)
+                return row.next_at
+            self._keep(row, state=self.model.State.FAILED, last_error=error)
+            self.given_up(row)
+            return None
+
+    def _keep(self, row: Row, **values: Any) -> None:
+        row.attempts += 1
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.save()
+
+    def sweep(self, limit: int = 500) -> int:
+        """Make jobs for due rows nobody works on; how many rows were due."""
+        border = timezone.now() - _PATIENCE
+        due = self.model._default_manager.filter(state=self.model.State.QUEUED, next_at__lte=border)
+        found = list(due.order_by("next_at", "pk").values_list("pk", flat=True)[:limit])
+        for pk in found:
+            self._submit(pk)
+        return len(found)
+
+    def again(self, row: Row) -> None:
+        """Give a failed row all its tries anew (what an operator's button does)."""
+        with transaction.atomic():
+            fresh = {"state": self.model.State.QUEUED, "attempts": 0, "next_at": timezone.now(), "last_error": ""}
+            if self.model._default_manager.filter(pk=row.pk, state=self.model.State.FAILED).update(**fresh):
+                self.announce(row)
