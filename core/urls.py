@@ -20,6 +20,8 @@ urlpatterns = [
     path("", include("registry.urls")),
     path("", include("exports.urls")),
     path("", include("nnels.urls")),
+    path("", views.landing, name="landing"),
+    re_path(r"", views.not_found),
 ]
 
 handler404 = views.not_found

@@ -1,0 +1,53 @@
+"""The core's own pages and probes, and who owns which path."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client, override_settings
+
+from core.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_landing_page_names_all_five(client: Client) -> None:
+    text = client.get("/").content.decode()
+    for title in ("iDigBio downloads", "Open Concept Lab", "IOOS registry", "CyVerse", "NNELS"):
+        assert title in text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/livez/", "/readyz", "/readyz/", "/docs", "/docs/", "/admin"])
+def test_core_paths_answer_with_and_without_slash(client: Client, path: str) -> None:
+    client.force_login(User.objects.create_superuser("staff"))
+    assert client.get(path).status_code == 200
+
+
+def test_readiness_names_each_part(client: Client) -> None:
+    assert client.get("/readyz").json() == {
+        "ready": True,
+        "parts": dict.fromkeys(("database", "broker", "store"), "ok"),
+    }
+
+
+def test_metrics_show_requests_and_ask_for_the_token(client: Client) -> None:
+    client.get("/livez")
+    text = client.get("/metrics").content.decode()
+    assert 'quincunx_requests_total{app="core",method="GET",status="200"}' in text
+    with override_settings(METRICS_TOKEN="t0p"):
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers={"Authorization": "Bearer t0p"}).status_code == 200
+
+
+def test_an_unknown_path_is_a_page_for_browsers_and_a_problem_otherwise(client: Client) -> None:
+    page = client.get("/no/such/path", headers={"Accept": "text/html"})
+    assert (page.status_code, page["Content-Type"]) == (404, "text/html; charset=utf-8")
+    problem = client.get("/no/such/path", headers={"Accept": "application/json"})
+    assert (problem.status_code, problem["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_every_answer_has_a_request_id_and_pages_a_policy(client: Client) -> None:
+    answer = client.get("/", headers={"X-Request-ID": "abcdefgh-1"})
+    assert answer["X-Request-ID"] == "abcdefgh-1"
+    assert "default-src 'self'" in answer["Content-Security-Policy"]
+    forged = client.get("/", headers={"X-Request-ID": "bad id\twith blanks"})
+    assert len(forged["X-Request-ID"]) == 32
