@@ -1,4 +1,4 @@
-"""The core's own jobs and ticks: mail, the sweeps, and the house-keeping of what all five share."""
+"""The core's own jobs and ticks: mail, webhooks, the sweeps, and the house-keeping of what all five share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from core import blobs, clock, jobs, mail
+from core import blobs, clock, jobs, mail, webhooks
 from core.apps import api_configs
 
 
@@ -21,8 +21,10 @@ def sweep_blobs() -> int:
 
 
 jobs.register(mail.JOB)
+jobs.register(webhooks.JOB)
 
 clock.register(clock.Tick("jobs.sweep", timedelta(seconds=settings.JOB_SWEEP_SECONDS), jobs.sweep))
 clock.register(clock.Tick("jobs.prune", timedelta(hours=1), jobs.prune))
 clock.register(clock.Tick("blobs.sweep", timedelta(hours=1), sweep_blobs))
 clock.register(clock.Tick("mail.sweep", timedelta(minutes=1), mail.sweep))
+clock.register(clock.Tick("webhooks.sweep", timedelta(minutes=1), webhooks.sweep))
