@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm, UsernameField
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -42,10 +42,23 @@ class Addresses(admin.TabularInline[EmailAddress, User]):
     fields = ["address", "is_primary", "is_verified"]
 
 
+class NewPerson(AdminUserCreationForm[User]):
+    class Meta:
+        model = User
+        fields = ["username", "email"]
+
+
+class ChangedPerson(UserChangeForm[User]):
+    class Meta:
+        model = User
+        fields = "__all__"
+        field_classes = {"username": UsernameField}
+
+
 @admin.register(User)
 class People(UserAdmin[User]):
-    add_form = AdminUserCreationForm
-    form = UserChangeForm[User]
+    add_form = NewPerson
+    form = ChangedPerson
     list_display = [
         "username",
         "first_name",

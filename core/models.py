@@ -93,9 +93,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     def get_short_name(self) -> str:
         return self.first_name or self.username
 
+    @classmethod
+    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+        """User names are NFKC and lower-case wherever they come from."""
+        return str(super().normalize_username(username)).lower()
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Store the account; the search columns and the primary address row follow it."""
-        self.username = self.username.lower()
+        self.username = self.normalize_username(self.username)
         self.institution = self.institution or None
         self.position = self.position or None
         for column, value in names.search_columns(self.username, self.first_name, self.last_name).items():

@@ -15,6 +15,7 @@ urlpatterns = [
     re_path(r"^metrics/?$", views.metrics_page),
     re_path(r"^docs/?$", views.docs, name="docs"),
     re_path(r"^docs/(?P<app>[a-z]+)\.json$", views.openapi, name="openapi"),
+    path("", include("core.accounts.urls")),
     path("", include("downloads.urls")),
     path("", include("usermgmt.urls")),
     path("", include("registry.urls")),

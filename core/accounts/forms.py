@@ -28,12 +28,12 @@ class LoginForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         caller = str(net.caller_address(self.request)) if self.request else ""
         key = f"{str(self.cleaned_data.get('username', '')).lower()}|{caller}"
-        if throttle.peek("page-login", key, limit=self.TRIES, window=self.WINDOW):
+        if throttle.peek("page-login", key, self.TRIES, self.WINDOW):
             raise ValidationError("Too many attempts. Wait a quarter of an hour, or reset your password.")
         try:
             cleaned = super().clean()
         except ValidationError:
-            throttle.hit("page-login", key, limit=self.TRIES, window=self.WINDOW)
+            throttle.hit("page-login", key, self.TRIES, self.WINDOW)
             raise
         throttle.reset("page-login", key)
         return cleaned

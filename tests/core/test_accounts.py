@@ -1,0 +1,97 @@
+"""The account pages: log in and out, change and reset a password, one's own data and tokens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from core import auth, throttle
+from core.models import Mail, User
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def amal() -> User:
+    throttle.reset("page-login", "amal|127.0.0.1")
+    return User.objects.create_user("amal", "amal@example.org", PASSWORD, first_name="أمل", is_validated=True)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("name", ["amal", "Amal@Example.org"])
+def test_login_by_name_or_address_leads_on(client: Client, amal: User, slash: str, name: str) -> None:
+    form = {"username": name, "password": PASSWORD, "next": "/accounts/"}
+    answer = client.post(f"/accounts/login{slash}", form)
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/")
+    assert "أمل" in client.get("/accounts").content.decode()
+
+
+def test_next_stays_on_the_host(client: Client, amal: User) -> None:
+    form = {"username": "amal", "password": PASSWORD, "next": "https://evil.example/"}
+    assert client.post("/accounts/login", form)["Location"] == "/accounts/"
+
+
+def test_guessing_is_slowed_down(client: Client, amal: User) -> None:
+    for _ in range(10):
+        client.post("/accounts/login", {"username": "amal", "password": "wrong"})
+    refused = client.post("/accounts/login", {"username": "amal", "password": PASSWORD})
+    assert "Too many attempts" in refused.content.decode()
+    throttle.reset("page-login", "amal|127.0.0.1")
+    assert client.post("/accounts/login", {"username": "amal", "password": PASSWORD}).status_code == 302
+
+
+def test_logout_needs_a_post(client: Client, amal: User) -> None:
+    client.force_login(amal)
+    assert client.get("/accounts/logout").status_code == 405
+    assert client.post("/accounts/logout").status_code == 302
+    assert client.get("/accounts").status_code == 302
+
+
+def test_a_forgotten_password_is_reset_by_a_mailed_link_once(client: Client, amal: User) -> None:
+    client.post("/accounts/password/forgot", {"email": "amal@example.org"})
+    mail = Mail.objects.get(kind="password-reset")
+    link = re.search(r"https?://testserver(/accounts/password/reset/\S+)", mail.body)
+    assert link is not None
+    form_page = client.get(link[1], follow=True)
+    form_path = form_page.redirect_chain[-1][0]
+    new = {"new_password1": "a quite new phrase", "new_password2": "a quite new phrase"}
+    assert client.post(form_path, new).status_code == 302
+    assert User.objects.get(pk=amal.pk).check_password("a quite new phrase")
+    assert "used already" in Client().get(link[1], follow=True).content.decode()
+
+
+def test_an_unknown_address_gets_the_same_answer_and_no_mail(client: Client, amal: User) -> None:
+    known = client.post("/accounts/password/forgot", {"email": "amal@example.org"})
+    unknown = client.post("/accounts/password/forgot", {"email": "nobody@example.org"})
+    assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
+    assert Mail.objects.count() == 1
+
+
+def test_changing_the_password_revokes_tokens(client: Client, amal: User) -> None:
+    _, secret = auth.issue_token(amal, audience="exports")
+    client.force_login(amal)
+    form = {"old_password": PASSWORD, "new_password1": "another long phrase", "new_password2": "another long phrase"}
+    assert client.post("/accounts/password", form).status_code == 302
+    assert auth.resolve_token("exports", secret) is None
+
+
+def test_people_revoke_their_own_tokens_only(client: Client, amal: User) -> None:
+    token, secret = auth.issue_token(amal, audience="exports", label="laptop")
+    client.force_login(User.objects.create_user("ben"))
+    assert client.post(f"/accounts/tokens/{token.pk}/revoke").status_code == 404
+    client.force_login(amal)
+    assert "laptop" in client.get("/accounts/").content.decode()
+    assert secret not in client.get("/accounts/").content.decode()
+    client.post(f"/accounts/tokens/{token.pk}/revoke")
+    assert auth.resolve_token("exports", secret) is None
+
+
+def test_people_edit_their_own_data(client: Client, amal: User) -> None:
+    client.force_login(amal)
+    client.post("/accounts/", {"first_name": "Amal", "last_name": "Zoë", "institution": "", "position": "Curator"})
+    amal.refresh_from_db()
+    assert (amal.last_name, amal.institution, amal.position, amal.last_n) == ("Zoë", None, "Curator", "zoe")

@@ -1,0 +1,68 @@
+"""Admin: people found by any spelling, tokens revoked, jobs cancelled and started again, messages sent again."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from core import auth, jobs
+from core.models import Job, Mail, User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("staff", "staff@example.org"))
+    return client
+
+
+def act(client: Client, model: str, action: str, pk: object) -> str:
+    form = {"action": action, "_selected_action": str(pk)}
+    return client.post(f"/admin/core/{model}/", form, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("model", ["user", "apitoken", "job", "mail", "webhookdelivery"])
+def test_every_list_opens(staff: Client, model: str) -> None:
+    assert staff.get(f"/admin/core/{model}/").status_code == 200
+
+
+def test_people_are_found_without_regard_to_accents(staff: Client) -> None:
+    User.objects.create_user("jm", "jose@example.org", first_name="José", last_name="Müller")
+    for term in ("jose", "MULLER", "jose@example"):
+        assert "Müller" in staff.get("/admin/core/user/", {"q": term}).content.decode()
+
+
+def test_a_person_is_created_and_edited(staff: Client) -> None:
+    form = {"username": "Neu", "email": "neu@example.org", "usable_password": "false"}
+    inline = {"addresses-TOTAL_FORMS": "0", "addresses-INITIAL_FORMS": "0"}
+    answer = staff.post("/admin/core/user/add/", form | inline)
+    assert answer.status_code == 302
+    assert User.objects.get(username="neu").addresses.get().address == "neu@example.org"
+
+
+def test_tokens_are_revoked_and_never_shown(staff: Client) -> None:
+    token, secret = auth.issue_token(User.objects.get(), audience="exports")
+    page = staff.get(f"/admin/core/apitoken/{token.pk}/change/").content.decode()
+    assert secret not in page
+    assert token.sha256 not in page
+    assert "1 tokens were revoked" in act(staff, "apitoken", "revoke", token.pk)
+    assert auth.resolve_token("exports", secret) is None
+
+
+def test_jobs_are_cancelled_and_started_again(staff: Client) -> None:
+    jobs.register(jobs.Kind("test.admin", lambda run: None))
+    job, _ = jobs.submit("test.admin", {"n": 1})
+    assert "1 jobs were asked to stop" in act(staff, "job", "cancel", job.pk)
+    job.refresh_from_db()
+    assert job.state == "cancelled"
+    assert "was started again" in act(staff, "job", "retry", job.pk)
+    assert Job.objects.filter(kind="test.admin", state="queued", params={"n": 1}).exists()
+    del jobs._kinds["test.admin"]
+
+
+def test_failed_mails_are_sent_again(staff: Client) -> None:
+    mail = Mail.objects.create(kind="k", to="a@example.org", subject="s", body="b", state="failed", attempts=8)
+    assert "1 messages were queued again" in act(staff, "mail", "send_again", mail.pk)
+    mail.refresh_from_db()
+    assert (mail.state, mail.attempts) == ("queued", 0)
