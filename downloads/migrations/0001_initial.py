@@ -7,7 +7,6 @@ import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
-from django.contrib.postgres.operations import BtreeGinExtension, TrigramExtension
 from django.db import migrations, models
 
 from downloads.migrations import _physical
@@ -22,8 +21,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        TrigramExtension(),
-        BtreeGinExtension(),
         migrations.CreateModel(
             name="Identifier",
             fields=[

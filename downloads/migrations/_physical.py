@@ -1,8 +1,8 @@
 """How the big tables lie on disk: what Django's models cannot say. Kept beside the migration that applies it.
 
-Lines are compressed with lz4 and stay in the row (MAIN), because every build reads them and a detour through the TOAST
-table costs more than the copy; `raw` and `words` go out of line. Where the server was built without lz4, its default
-compression serves.
+With lz4, lines are compressed and stay in the row (MAIN), because every build reads them and the detour through the
+TOAST table costs more than the copy; `raw` and `words` go out of line. On a server built without lz4 nothing is
+compressed and long values go out of line: its pglz would cost an ingest more than everything else together.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from django.db import migrations
 
 TABLES = ("downloads_record", "downloads_mediarecord")
 
-_LZ4 = """
+_STORAGE = """
 DO $$ BEGIN
     ALTER TABLE {table}
         ALTER COLUMN line_index SET COMPRESSION lz4, ALTER COLUMN line_raw SET COMPRESSION lz4,
-        ALTER COLUMN words SET COMPRESSION lz4, ALTER COLUMN raw SET COMPRESSION lz4;
+        ALTER COLUMN words SET COMPRESSION lz4, ALTER COLUMN raw SET COMPRESSION lz4,
+        ALTER COLUMN line_index SET STORAGE MAIN, ALTER COLUMN line_raw SET STORAGE MAIN;
 EXCEPTION WHEN feature_not_supported THEN
-    RAISE NOTICE 'this server has no lz4: its default compression is used';
+    ALTER TABLE {table}
+        ALTER COLUMN line_index SET STORAGE EXTERNAL, ALTER COLUMN line_raw SET STORAGE EXTERNAL,
+        ALTER COLUMN words SET STORAGE EXTERNAL, ALTER COLUMN raw SET STORAGE EXTERNAL;
 END $$
 """
-_STORAGE = "ALTER TABLE {table} ALTER COLUMN line_index SET STORAGE MAIN, ALTER COLUMN line_raw SET STORAGE MAIN"
 
 # The expression of formats.words.LEXEMES_SQL, frozen here as migrations must be.
 _WORDS = (
@@ -39,7 +41,6 @@ def operations() -> list[migrations.RunSQL]:
         operation
         for table in TABLES
         for operation in (
-            migrations.RunSQL(_LZ4.format(table=table), migrations.RunSQL.noop),
             migrations.RunSQL(_STORAGE.format(table=table), migrations.RunSQL.noop),
             migrations.RunSQL(_WORDS.format(table=table), f"DROP INDEX {table}_words"),
         )

@@ -1,0 +1,128 @@
+"""The end of an ingest: one transaction in which every reader sees the store go from one version to the next."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connection
+
+from core import db
+from downloads.formats import cells
+from downloads.models import RawColumnSet, StoreVersion
+
+LOCK = "downloads.ingest"
+"""Whoever changes the store holds this lock: versions are published one after another."""
+
+_CLOSE = """
+UPDATE {store} SET v_to = %(version)s WHERE v_to IS NULL AND uuid IN (
+    SELECT uuid FROM todo_{kind} WHERE what IN ('changed', 'linked') UNION ALL SELECT uuid FROM gone_{kind})
+"""
+_OPEN = "INSERT INTO {store} ({columns}) SELECT {columns} FROM out_{kind}"
+_LINKS = """
+UPDATE downloads_recordmedia SET v_to = %(version)s WHERE id IN (SELECT id FROM gone_link);
+INSERT INTO downloads_recordmedia (record, media, position, v_from)
+    SELECT record, media, position, %(version)s FROM new_link ORDER BY media, position;
+"""
+_IDENTIFIERS = """
+INSERT INTO downloads_identifier (text, uuid)
+    SELECT i.text, k.uuid FROM id_{kind} i JOIN known_{kind} k ON k.n = i.n WHERE k.reason IS NULL
+    ORDER BY i.text ON CONFLICT (text) DO NOTHING
+"""
+_COUNTS = """
+UPDATE downloads_recordset s SET
+    record_count = (SELECT count(*) FROM downloads_record r WHERE r.recordset_id = s.uuid AND r.v_to IS NULL),
+    media_count = (SELECT count(*) FROM downloads_mediarecord m WHERE m.recordset_id = s.uuid AND m.v_to IS NULL)
+WHERE s.uuid = ANY(%s)
+"""
+
+
+def lock_session() -> None:
+    """Hold the ingest lock until `unlock_session`, across transactions, waiting for whoever has it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+
+
+def unlock_session() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [LOCK])
+
+
+def lock_transaction() -> None:
+    """The same lock for the rest of the running transaction."""
+    db.advisory_lock(LOCK)
+
+
+def current_version() -> int:
+    """The number of the newest store version; 0 for a store nothing was ever put into."""
+    newest = StoreVersion.objects.order_by("-number").values_list("number", flat=True).first()
+    return newest or 0
+
+
+def new_version(reason: str) -> StoreVersion:
+    """Open the next store version; needs the ingest lock."""
+    return StoreVersion.objects.create(number=current_version() + 1, reason=reason[:200])
+
+
+def raw_columns(kind: str, version: int | None = None) -> tuple[int, list[str]]:
+    """The raw column set of a kind ("records", "media") as of a store version: its own version, its names."""
+    sets = RawColumnSet.objects.filter(kind=kind)
+    if version is not None:
+        sets = sets.filter(version__lte=version)
+    found = sets.order_by("-version").first()
+    return (found.version, found.names) if found else (0, [])
+
+
+def widened(kind: str, names: Iterable[str], version: int) -> tuple[int, list[str]]:
+    """The column set that also holds `names`: the present one, or one to begin with `version`."""
+    present_version, present = raw_columns(kind)
+    wanted = cells.raw_columns([*present, *names])
+    return (present_version, present) if wanted == present and present_version else (version, wanted)
+
+
+def publish(
+    version: int, columns: dict[str, Sequence[str]], sets: dict[str, tuple[int, list[str]]], recordsets: list[uuid.UUID]
+) -> None:
+    """Move `out_…` into the store as of `version`; call in the transaction that makes the version."""
+    names: dict[str, tuple[str, str]] = {
+        "record": ("downloads_record", "records"),
+        "media": ("downloads_mediarecord", "media"),
+    }
+    with connection.cursor() as cursor:
+        for kind, (store, entity) in names.items():
+            listed = ", ".join(columns[entity])
+            cursor.execute(_CLOSE.format(store=store, kind=kind), {"version": version})
+            cursor.execute(_OPEN.format(store=store, kind=kind, columns=listed))
+            cursor.execute(_IDENTIFIERS.format(kind=kind))
+            _add_column_set(entity, *sets[entity], version)
+        cursor.execute(_LINKS, {"version": version})
+        cursor.execute(_COUNTS, [recordsets])
+
+
+def _add_column_set(kind: str, set_version: int, names: list[str], version: int) -> None:
+    if set_version == version:
+        RawColumnSet.objects.create(kind=kind, version=version, names=names)
+
+
+def save_rejects(run_id: int) -> None:
+    """Keep the rows set aside with their run."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO downloads_rejectedrow (run_id, file, line, reason, message, row) "
+            "SELECT %s, left(file, 300), line, reason, left(message, 500), row FROM stage_reject ORDER BY file, line",
+            [run_id],
+        )
+
+
+def analyze() -> None:
+    """Fresh statistics after a load; the planner must not take a filled table for an empty one."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE downloads_record, downloads_mediarecord, downloads_recordmedia, downloads_identifier")
+
+
+def rows_of(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    """All rows of a small query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())

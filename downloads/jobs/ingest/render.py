@@ -1,0 +1,210 @@
+"""Second pass: rows to be written are normalised, their lines finished, and copied into `out_record`, `out_media`.
+
+Everything a build will ever print of a row is made here, once (contract 9): a build only moves bytes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+from django.db import connection
+
+from core import db
+from downloads.formats import cells, normalise, terms
+from downloads.models import store
+
+_BATCH: Final = 2000
+_DELIMITER: Final = "\x1d"
+_FIXED: Final = ("v_from", "uuid", "line_version", "line_index", "line_raw", "recordset_id", "etag", "words", "raw")
+_BACKSLASH_OR_QUOTE = re.compile(r'([\\"])')
+
+
+class Layout:
+    """The columns of a version table and where each term's forms go."""
+
+    def __init__(self, kind: str) -> None:
+        table = terms.RECORD_TERMS if kind == "records" else terms.MEDIA_TERMS
+        self.kind = kind
+        self.table = "downloads_record" if kind == "records" else "downloads_mediarecord"
+        places = ("lat", "lon") if kind == "records" else ()
+        names = [*_FIXED, *places, *store.term_fields(table)]
+        self.columns = names
+        self._place = {name: place for place, name in enumerate(names)}
+        self._writers: dict[str, Callable[[list[str], Any], None]] = {
+            term.name: self._writer(term) for term in table if term.name not in {"uuid", "recordset"}
+        }
+
+    def _writer(self, term: terms.Term) -> Callable[[list[str], Any], None]:
+        place, shown = self._place[term.column], self._place[term.shown]
+        if term.kind == "point":
+            return self._write_point
+        if term.kind == "list":
+            return _list_writer(place, shown)
+        if term.kind == "date":
+            return _date_writer(place, shown)
+        if term.kind in ("float", "int"):
+            return _text_writer(place, repr)
+        if term.kind == "bool":
+            return _text_writer(place, lambda value: "t" if value else "f")
+        if shown != place:
+            return _cased_writer(place, shown)
+        return _indexed_text_writer(place) if term.indexed else _text_writer(place, str)
+
+    def _write_point(self, values: list[str], value: Sequence[float]) -> None:
+        values[self._place["lat"]], values[self._place["lon"]] = repr(value[0]), repr(value[1])
+
+    def line(self, index: Mapping[str, Any], fixed: Sequence[str]) -> str:
+        """A row as a line of COPY (delimiter U+001D, empty = null): `fixed` holds the columns of `_FIXED`."""
+        values = [*fixed, *[""] * (len(self.columns) - len(fixed))]
+        for name, value in index.items():
+            if writer := self._writers.get(name):
+                writer(values, value)
+        line = _DELIMITER.join(values)
+        if line.count(_DELIMITER) != len(values) - 1:  # the sign itself occurs in the data
+            line = _DELIMITER.join(value.replace(_DELIMITER, f"\\{_DELIMITER}") for value in map(_slashed, values))
+        else:
+            line = _slashed(line)
+        return line.replace("\n", "\\n").replace("\r", "\\r") + "\n"
+
+
+def _slashed(text: str) -> str:
+    return text.replace("\\", "\\\\")
+
+
+def _array(items: Sequence[str]) -> str:
+    return "{" + ",".join('"' + _BACKSLASH_OR_QUOTE.sub(r"\\\1", item) + '"' for item in items) + "}"
+
+
+def _text_writer(place: int, convert: Callable[[Any], str]) -> Callable[[list[str], Any], None]:
+    def write(values: list[str], value: Any) -> None:
+        values[place] = convert(value)
+
+    return write
+
+
+def _indexed_text_writer(place: int) -> Callable[[list[str], Any], None]:
+    def write(values: list[str], value: str) -> None:
+        if len(value) * 4 <= store.LONGEST_INDEXED or len(value.encode()) <= store.LONGEST_INDEXED:
+            values[place] = value
+
+    return write
+
+
+def _cased_writer(place: int, shown: int) -> Callable[[list[str], Any], None]:
+    def write(values: list[str], value: str) -> None:
+        values[place], values[shown] = normalise.words.fold(value), value
+
+    return write
+
+
+def _list_writer(place: int, shown: int) -> Callable[[list[str], Any], None]:
+    def write(values: list[str], value: list[str]) -> None:
+        if not value:
+            return
+        values[shown] = _array(value)
+        if shown != place:
+            values[place] = _array([normalise.words.fold(item) for item in value])
+
+    return write
+
+
+def _date_writer(place: int, shown: int) -> Callable[[list[str], Any], None]:
+    def write(values: list[str], value: str) -> None:
+        values[place], values[shown] = value, value
+
+    return write
+
+
+class Renderer:
+    """Makes the new versions of one kind of rows."""
+
+    def __init__(
+        self, kind: str, *, version: int, raw_names: Sequence[str], raw_version: int, now: datetime.datetime
+    ) -> None:
+        self.layout = Layout(kind)
+        self._kind = kind
+        self._version = str(version)
+        self._raw_version = str(raw_version)
+        self._places = cells.places(raw_names)
+        self._modified = now.isoformat(timespec="microseconds")
+        self._today = now.date().isoformat()
+
+    def rows(self, batch: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+        """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted) rows; JSON as text."""
+        for uuid, recordset, ids, raw_text, others, trusted in batch:
+            raw = orjson.loads(raw_text)
+            index = self.index(str(uuid), str(recordset), orjson.loads(ids), raw, list(map(str, others)), trusted)
+            yield self.layout.line(index, self._fixed(index, raw, raw_text)).encode()
+
+    def index(
+        self, uuid: str, recordset: str, ids: list[str], raw: dict[str, Any], others: list[str], trusted: str
+    ) -> dict[str, Any]:
+        """All index terms of a row, links included."""
+        if trusted:
+            index = orjson.loads(trusted) | {"uuid": uuid, "recordset": recordset, "etag": normalise.etag(raw)}
+            index.setdefault("datemodified", self._modified)
+        else:
+            make = normalise.record if self._kind == "records" else normalise.media
+            index = _made(make, raw, uuid, recordset, self._modified, ids, self._today)
+        link = normalise.with_media if self._kind == "records" else normalise.with_records
+        return link(index, others)
+
+    def _fixed(self, index: dict[str, Any], raw: dict[str, Any], raw_text: str) -> list[str]:
+        return [
+            self._version,
+            index["uuid"],
+            self._raw_version,
+            cells.index_line(self._kind, index),
+            cells.raw_line(raw, self._places),
+            index["recordset"],
+            index["etag"],
+            normalise.words_text(index, raw),
+            raw_text,
+        ]
+
+
+def _made(
+    make: Callable[..., dict[str, Any]],
+    raw: dict[str, Any],
+    uuid: str,
+    recordset: str,
+    modified: str,
+    ids: list[str],
+    today: str,
+) -> dict[str, Any]:
+    if make is normalise.record:
+        return make(raw, uuid=uuid, recordset=recordset, modified=modified, record_ids=ids, today=today)
+    return make(raw, uuid=uuid, recordset=recordset, modified=modified, record_ids=ids)
+
+
+_FETCH = """
+SELECT t.uuid, t.recordset, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'), coalesce(s.raw, c.raw::text), t.others,
+    coalesce(s.trusted, '')
+FROM todo_{kind} t
+LEFT JOIN stage_{kind} s ON s.n = t.n
+LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to IS NULL
+WHERE t.k > %s AND t.k <= %s ORDER BY t.k
+"""
+
+
+def render(renderer: Renderer, *, check: Callable[[int], None]) -> int:
+    """Normalise everything in `todo_…` into `out_…`; returns the number of rows. `check(rows)` may raise to stop."""
+    kind = "record" if renderer.layout.kind == "records" else "media"
+    fetch = _FETCH.format(kind=kind, table=renderer.layout.table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX ON stage_{kind} (n)")
+        cursor.execute(f"CREATE TEMP TABLE out_{kind} (LIKE {renderer.layout.table})")
+        cursor.execute(f"ALTER TABLE out_{kind} DROP COLUMN id")
+        cursor.execute(f"SELECT count(*) FROM todo_{kind}")
+        (total,) = cursor.fetchone()
+        for start in range(0, total, _BATCH):
+            cursor.execute(fetch, [start, start + _BATCH])
+            lines = renderer.rows(cursor.fetchall())
+            options = f"FORMAT text, DELIMITER '{_DELIMITER}', NULL ''"
+            db.copy_in(f"out_{kind}", renderer.layout.columns, lines, options=options)
+            check(start)
+    return int(total)
