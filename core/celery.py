@@ -5,6 +5,8 @@ A task is a shell: it hands the job's id to ``jobs.run``. Redis may lose or repe
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import uuid
 from typing import Any
@@ -68,10 +70,19 @@ def _forget_inherited_connections(**_kwargs: Any) -> None:
         connection.close()
 
 
+def _show_progress(task_id: str, hostname: str, text: str) -> None:
+    """Tell those who watch the events (Flower lists the task as PROGRESS); nobody may be there to hear it."""
+    unheard = contextlib.suppress(*app.connection_for_write().recoverable_connection_errors)
+    with unheard, app.events.default_dispatcher(hostname=hostname) as dispatcher:
+        dispatcher.send("task-progress", uuid=task_id, result=text, retry=False)
+
+
 def _task_for(kind: jobs.Kind) -> None:
-    @app.task(name=kind.name, queue=kind.queue)
-    def do(job_id: str, **_words: str) -> None:
-        jobs.run(uuid.UUID(job_id))
+    @app.task(name=kind.name, queue=kind.queue, bind=True)
+    def do(self: Any, /, job_id: str, **_words: str) -> None:
+        # The heartbeat tells of progress from its own thread, where Celery's request is not known.
+        notice = functools.partial(_show_progress, self.request.id, self.request.hostname)
+        jobs.run(uuid.UUID(job_id), notice=notice)
 
 
 for _kind in jobs.kinds():

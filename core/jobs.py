@@ -46,6 +46,8 @@ MOVES: dict[str, frozenset[str]] = {
 ACTIVE = (QUEUED, RUNNING, CANCELLING)
 FINAL = (SUCCEEDED, FAILED, CANCELLED)
 
+Notice = Callable[[str], None]
+
 # A queued job is announced again when nobody took it within this time.
 REANNOUNCE = timedelta(seconds=15)
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
@@ -224,10 +226,10 @@ class Run:
     ``progress(...)`` as it likes (both are memory only), and publishes inside ``with run.finish(result):``.
     """
 
-    def __init__(self, job: Job, kind: Kind) -> None:
+    def __init__(self, job: Job, kind: Kind, notice: Notice | None = None) -> None:
         if job.lease_token is None:
             raise ValueError("A run needs a claimed job.")
-        self.job, self.kind = job, kind
+        self.job, self.kind, self.notice = job, kind, notice
         self.params: dict[str, Any] = job.params
         self.attempt, self.lease_token = job.attempt, job.lease_token
         self.deadline = time.monotonic() + kind.time_limit
@@ -300,6 +302,8 @@ class Run:
             self._dirty = False
             values["progress"] = self._progress
         if Job.objects.filter(self.mine, state=RUNNING).update(**values):
+            if self.notice is not None and "progress" in values:
+                self.notice(in_words(self._progress))
             return
         if Job.objects.filter(self.mine, state=CANCELLING).update(**values):
             self.stop(Cancelled())
@@ -344,7 +348,15 @@ class Heartbeat:
                 self._run.stop(LeaseLost())
 
 
-def claim(job_id: uuid.UUID) -> Run | None:
+def in_words(progress: dict[str, Any]) -> str:
+    """Progress for people who watch: ``43% mappings 131000/305000``."""
+    done, total, stage = progress.get("done"), progress.get("total"), str(progress.get("stage", ""))
+    if not isinstance(done, int) or not isinstance(total, int) or not total:
+        return stage
+    return f"{100 * done // total}% {stage} {done}/{total}"
+
+
+def claim(job_id: uuid.UUID, *, notice: Notice | None = None) -> Run | None:
     """Take a queued job that is due, with a fresh lease token; None when somebody else has it."""
     kind_name = Job.objects.filter(pk=job_id).values_list("kind", flat=True).first()
     if kind_name is None:
@@ -363,12 +375,15 @@ def claim(job_id: uuid.UUID) -> Run | None:
         return None
     Job.objects.filter(pk=job_id, started_at=None).update(started_at=now)
     job = Job.objects.get(pk=job_id)
-    return Run(job, kind) if job.lease_token == token else None
+    return Run(job, kind, notice) if job.lease_token == token else None
 
 
-def run(job_id: uuid.UUID) -> bool:
-    """Claim a job and do it to some end; False when it was not ours to do. What the Celery task calls."""
-    attempt = claim(job_id)
+def run(job_id: uuid.UUID, *, notice: Notice | None = None) -> bool:
+    """Claim a job and do it to some end; False when it was not ours to do. What the Celery task calls.
+
+    ``notice(text)`` hears of progress whenever the heartbeat writes it.
+    """
+    attempt = claim(job_id, notice=notice)
     if attempt is None:
         return False
     with structlog.contextvars.bound_contextvars(job=str(job_id), kind=attempt.kind.name, attempt=attempt.attempt):

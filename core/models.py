@@ -94,7 +94,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.first_name or self.username
 
     @classmethod
-    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+    def normalize_username(cls, username: str) -> str:
         """User names are NFKC and lower-case wherever they come from."""
         return str(super().normalize_username(username)).lower()
 
