@@ -213,4 +213,45 @@ LOGGING = log.configure(level=LOG_LEVEL, style=LOG_FORMAT)
 
 # --- usermgmt -------------------------------------------------------------------------------------------------
 
+# Searches run on connections of their own, so that their short statement timeout binds nothing else.
+USERMGMT_STATEMENT_TIMEOUT_MS: int = env.int("USERMGMT_STATEMENT_TIMEOUT_MS", default=2_000)
+USERMGMT_SEARCH_DATABASE = "directory"
+DATABASES[USERMGMT_SEARCH_DATABASE] = {
+    **DATABASES["default"],
+    "OPTIONS": {
+        **DATABASES["default"]["OPTIONS"],
+        "options": f"-c statement_timeout={USERMGMT_STATEMENT_TIMEOUT_MS} -c max_parallel_workers_per_gather=0",
+    },
+    "TEST": {"MIRROR": "default"},
+}
+USERMGMT_REQUIRE_HTTPS: bool = env.bool("USERMGMT_REQUIRE_HTTPS", default=HTTPS)
+# Newest first, each "id:value"; secrets made under an older one stay valid while it is listed.
+USERMGMT_SECRET_PEPPERS: list[tuple[str, str]] = [
+    (name, value)
+    for name, _, value in (
+        item.partition(":")
+        for item in env.list("USERMGMT_SECRET_PEPPERS", default=[])
+        or ["development:" + secret("USERMGMT_SECRET_PEPPERS")]
+    )
+]
+USERMGMT_DEFAULT_LIMIT: int = env.int("USERMGMT_DEFAULT_LIMIT", default=100)
+USERMGMT_MAX_LIMIT: int = env.int("USERMGMT_MAX_LIMIT", default=500)
+USERMGMT_CLIENT_LIMIT: int = env.int("USERMGMT_CLIENT_LIMIT", default=1_200)  # a minute
+USERMGMT_FAILURE_LIMIT: int = env.int("USERMGMT_FAILURE_LIMIT", default=100)  # in five minutes, an address
+USERMGMT_KEY_FAILURE_LIMIT: int = env.int("USERMGMT_KEY_FAILURE_LIMIT", default=20)  # the same, a key and address
+USERMGMT_VOLUME_ALERT: int = env.int("USERMGMT_VOLUME_ALERT", default=20_000)  # searches a day and client
+USERMGMT_TOKEN_SECONDS: int = env.int("USERMGMT_TOKEN_SECONDS", default=3_600)
+USERMGMT_BASIC_ENABLED: bool = env.bool("USERMGMT_BASIC_ENABLED", default=True)
+USERMGMT_BASIC_DEPRECATION: str = env.str("USERMGMT_BASIC_DEPRECATION", default="")  # Unix time
+USERMGMT_BASIC_SUNSET: str = env.str("USERMGMT_BASIC_SUNSET", default="")  # HTTP date
+USERMGMT_BASIC_LINK: str = env.str("USERMGMT_BASIC_LINK", default="")
+USERMGMT_EMAIL_SECRET: bool = env.bool("USERMGMT_EMAIL_SECRET", default=False)
+USERMGMT_STAFF_EMAIL: list[str] = env.list("USERMGMT_STAFF_EMAIL", default=[CONTACT_EMAIL])
+USERMGMT_ESCALATION_EMAIL: list[str] = env.list("USERMGMT_ESCALATION_EMAIL", default=USERMGMT_STAFF_EMAIL)
+USERMGMT_SUPPORT_NAME: str = env.str("USERMGMT_SUPPORT_NAME", default="CyVerse Support")
+USERMGMT_LOGIN_LABEL: str = env.str("USERMGMT_LOGIN_LABEL", default="CyVerse Login")
+USERMGMT_HELP_LABEL: str = env.str("USERMGMT_HELP_LABEL", default="Science APIs")
+USERMGMT_HELP_URL: str = env.str("USERMGMT_HELP_URL", default="/docs/")
+USERMGMT_WEBHOOK_SECRET: str = secret("USERMGMT_WEBHOOK_SECRET")
+
 # --- nnels ----------------------------------------------------------------------------------------------------

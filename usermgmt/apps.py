@@ -1,3 +1,5 @@
+"""How this app presents itself to the core."""
+
 from __future__ import annotations
 
 from core.apps import ApiConfig
@@ -8,3 +10,8 @@ class UsermgmtConfig(ApiConfig):
     title = "CyVerse user management"
     verbose_name = "CyVerse user management"
     summary = "Finds people for registered API clients and adds services to accounts."
+    pages = [("Portal", "/portal/")]
+    seed_command = "seed_usermgmt"
+
+    def ready(self) -> None:
+        from usermgmt import tasks  # noqa: F401 - registers jobs, mails and ticks

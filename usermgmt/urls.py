@@ -1,5 +1,17 @@
+"""Which path goes where (contract 2.1 and 7). Each path is served with and without one slash at the end."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver, re_path
 
-urlpatterns: list[URLPattern] = []
+from core import api
+from usermgmt import dialect
+from usermgmt.views import service, users
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    re_path(r"^api/v1/users/(?P<kind>username|name|email)$", users.Users.as_view()),
+    re_path(r"^api/v1/users/(?P<kind>[^/]+)/(?s:.+)$", users.Users.as_view()),
+    re_path(r"^api/v1/users/(?P<kind>username|name|email)/$", users.Users.as_view()),
+    re_path(r"^api/v1/service/(?P<service>[^/]+)/add/(?P<username>[^/]+)/?$", service.AddService.as_view()),
+    re_path(r"^api/v1/service(?:/|$)", api.catch_all(dialect.UserApi())),
+]
