@@ -1,0 +1,1 @@
+"""One program per path of the performance table: `./run bench NAME`."""
