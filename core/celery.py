@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import uuid
 from typing import Any
 
@@ -15,6 +16,7 @@ import django
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 from django.apps import apps
+from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "core.settings")
 if not apps.ready:
@@ -23,7 +25,7 @@ if not apps.ready:
 from django.conf import settings
 from django.db import connections
 
-from core import clock, jobs
+from core import clock, jobs, launch
 
 app = Celery("quincunx", set_as_current=True)
 app.conf.update(
@@ -64,7 +66,8 @@ def _keep_our_logging(**_kwargs: Any) -> None:
 
 @worker_process_init.connect
 def _forget_inherited_connections(**_kwargs: Any) -> None:
-    """A forked child must not use its parent's database connections."""
+    """A forked child must not use its parent's database connections, nor work on when its parent was killed."""
+    launch.die_with_parent(signal.SIGKILL)
     for connection in connections.all(initialized_only=True):
         connection.inc_thread_sharing()
         connection.close()
@@ -94,6 +97,9 @@ def _tick_for(tick: clock.Tick) -> None:
     def do() -> None:
         tick.act()
 
+
+# Named here, a worker that is told no queue listens to all of them.
+app.conf.task_queues = [Queue(name, routing_key=name) for name in jobs.queues()]
 
 for _tick in clock.ticks():
     _tick_for(_tick)

@@ -26,13 +26,13 @@ class Failed(Exception):
 def spawn(
     argv: Sequence[str],
     *,
-    log: pathlib.Path,
+    log: pathlib.Path | None,
     death_signal: signal.Signals = signal.SIGKILL,
     prefix: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     cwd: pathlib.Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` in a process group of its own, its output appended to `log`.
+    """Start `argv` in a process group of its own, its output appended to `log` (None: ours).
 
     `death_signal` reaches it when the calling thread ends, so only the main thread may call this. `prefix` is a
     program that runs another one (unshare, setpriv); the death signal is set after it, for a change of credentials
@@ -41,12 +41,12 @@ def spawn(
     if threading.current_thread() is not threading.main_thread():
         raise Failed(f"{argv[0]} would die with this thread; start it from the main thread")
     launcher = [sys.executable, "-I", "-S", str(LAUNCH), str(int(death_signal)), str(os.getpid())]
-    with log.open("ab") as output:
+    with log.open("ab") if log else contextlib.nullcontext() as output:
         return subprocess.Popen(
             [*prefix, *launcher, *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if output else None,
             env=dict(os.environ if env is None else env),
             cwd=cwd,
             start_new_session=True,

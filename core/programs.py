@@ -15,11 +15,13 @@ def web(bind: str, *, workers: int = 2, threads: int = 8) -> list[str]:
     return [*argv, "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--keep-alive=30", "--graceful-timeout=30"]
 
 
-def worker(queues: Sequence[str], *, concurrency: int = 2, node: str = WORKER_NODE, level: str = "info") -> list[str]:
-    """A Celery worker for these queues; `node` is its name on the broker."""
-    argv = [sys.executable, "-m", "celery", "--app=core.celery:app", "worker", f"--queues={','.join(queues)}"]
-    argv += [f"--hostname={node}@%h", f"--concurrency={concurrency}", f"--loglevel={level}"]
-    return [*argv, "--without-gossip", "--without-mingle"]
+def worker(
+    queues: Sequence[str] = (), *, concurrency: int = 2, node: str = WORKER_NODE, level: str = "info"
+) -> list[str]:
+    """A Celery worker for these queues (none named: for all there are); `node` is its name on the broker."""
+    argv = [sys.executable, "-m", "celery", "--app=core.celery:app", "worker", f"--concurrency={concurrency}"]
+    argv += [f"--hostname={node}@%h", f"--loglevel={level}", "--without-gossip", "--without-mingle"]
+    return [*argv, f"--queues={','.join(queues)}"] if queues else argv
 
 
 def beat(schedule: Path, *, level: str = "info") -> list[str]:

@@ -200,6 +200,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
 }
 
+DEMO_CREDENTIALS: str = env.str("DEMO_CREDENTIALS", default="")
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="json")

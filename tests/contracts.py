@@ -22,7 +22,7 @@ class Direct(Contract):
     forbidden_names = fields.ListField(subfield=fields.StringField())
     except_modules = fields.SetField(subfield=fields.ModuleExpressionField(), required=False)
 
-    def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002 - import-linter's name
+    def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:
         """Parse every source module and collect the forbidden imports, with their lines."""
         excepted = _resolve(graph, self.except_modules or ())
         found = [

@@ -174,10 +174,8 @@ class Worker(Program):
         concurrency: int = 2,
         node: str = "",
     ) -> None:
-        from core import jobs  # needs Django's settings
-
         self.node = node or f"w{secrets.token_hex(4)}"
-        argv = programs.worker(queues or jobs.queues(), concurrency=concurrency, node=self.node)
+        argv = programs.worker(queues or (), concurrency=concurrency, node=self.node)
         super().__init__(f"worker-{self.node}", argv, env=env, folder=folder)
 
     def is_ready(self) -> bool:
