@@ -256,3 +256,20 @@ USERMGMT_HELP_URL: str = env.str("USERMGMT_HELP_URL", default="/docs/")
 USERMGMT_WEBHOOK_SECRET: str = secret("USERMGMT_WEBHOOK_SECRET")
 
 # --- nnels ----------------------------------------------------------------------------------------------------
+
+NNELS_DEFAULT_FORMAT: str = env.str("NNELS_DEFAULT_FORMAT", default="simple")
+NNELS_RANGE: int = env.int("NNELS_RANGE", default=50)
+NNELS_QUERY_TOKEN: bool = env.bool("NNELS_QUERY_TOKEN", default=False)
+NNELS_SHOW_ACCESS_DENIED: bool = env.bool("NNELS_SHOW_ACCESS_DENIED", default=False)
+# The first key signs; the others still name pairs that they signed before.
+NNELS_TOKEN_KEYS: list[str] = env.list("NNELS_TOKEN_KEYS", default=[SECRET_KEY])
+NNELS_ACCESS_LIFETIME: int = env.int("NNELS_ACCESS_LIFETIME", default=86_400)
+NNELS_REFRESH_LIFETIME: int = env.int("NNELS_REFRESH_LIFETIME", default=180 * 86_400)
+NNELS_BASIC_CACHE_SECONDS: int = env.int("NNELS_BASIC_CACHE_SECONDS", default=300)
+NNELS_URL_LIFETIME: int = env.int("NNELS_URL_LIFETIME", default=3600)
+NNELS_ISSUE_LOG_DAYS: int = env.int("NNELS_ISSUE_LOG_DAYS", default=90)
+NNELS_RANK_LIMIT: int = env.int("NNELS_RANK_LIMIT", default=20_000)
+NNELS_READ_TIMEOUT_MS: int = env.int("NNELS_READ_TIMEOUT_MS", default=5000)
+NNELS_CORS_ORIGINS: list[str] = env.list("NNELS_CORS_ORIGINS", default=["*"])
+NNELS_RATE_LIMIT: str = env.str("NNELS_RATE_LIMIT", default="")
+NNELS_IMPORT_ROOT: str = env.str("NNELS_IMPORT_ROOT", default="")

@@ -8,3 +8,10 @@ class NnelsConfig(ApiConfig):
     title = "NNELS accessible library"
     verbose_name = "NNELS accessible library"
     summary = "Lends titles in formats for people with print disabilities."
+    live_blobs = "nnels.services.files.live_blobs"
+    seed_command = "seed_nnels"
+    demo_check = "nnels.demo.check"
+    demo_lines = "nnels.demo.lines"
+
+    def ready(self) -> None:
+        from nnels import checks, tasks  # noqa: F401 - registers system checks, jobs and ticks

@@ -1,0 +1,1 @@
+"""How titles, codes, files and queries are laid out: pure functions, no database."""

@@ -1,0 +1,1 @@
+"""What the background does, step by step: catalogue upkeep, import, purges, blob sweeps, file checks."""

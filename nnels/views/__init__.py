@@ -1,0 +1,1 @@
+"""One class per resource: parse, one domain call, render."""
