@@ -6,6 +6,7 @@ README's table lists every name, and a test compares the two.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def secret(name: str) -> str:
-    """A secret from the environment; with DEBUG a fixed development value, else required."""
+    """A secret from the environment; with DEBUG a fixed development value, else required.
+
+    Demo and tests set DERIVE_SECRETS: there the secrets nobody has set follow from their random SECRET_KEY.
+    """
     value: str = env.str(name, default="")
     if value:
         return value
     if DEBUG:
         return f"development-only-{name.lower()}-not-for-production-use"
+    if name != "SECRET_KEY" and env.bool("DERIVE_SECRETS", default=False):
+        return hmac.digest(SECRET_KEY.encode(), name.encode(), "sha256").hex()
     raise ImproperlyConfigured(f"{name} must be set when DEBUG is off.")
 
 

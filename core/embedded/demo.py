@@ -111,6 +111,7 @@ def settings(folder: pathlib.Path, base_url: str) -> dict[str, str]:
     mail.mkdir(exist_ok=True)
     return {
         "SECRET_KEY": secret_key(folder),
+        "DERIVE_SECRETS": "1",
         "DEBUG": "0",
         "HTTPS": "0",
         "ALLOW_PRIVATE_NETWORKS": "1",
