@@ -66,8 +66,8 @@ def configure(*, level: str, style: str) -> dict[str, Any]:
         "root": {"handlers": ["out"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
-            # The request log line of core.middleware says it already, with status and time.
-            "django.request": {"level": "CRITICAL", "propagate": True},
+            # Refusals are in the request log line of core.middleware already; this adds what crashed.
+            "django.request": {"level": "ERROR", "propagate": True},
             "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
             "botocore": {"level": "WARNING", "propagate": True},
             "urllib3": {"level": "ERROR", "propagate": True},

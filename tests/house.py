@@ -39,6 +39,8 @@ class House:
         self.env = {
             **self.stack.env(),
             "SECRET_KEY": secrets.token_hex(32),
+            "USERMGMT_SECRET_PEPPERS": f"test:{secrets.token_hex(32)}",
+            "USERMGMT_WEBHOOK_SECRET": secrets.token_hex(32),
             "DEBUG": "0",
             "HTTPS": "0",
             "ALLOW_PRIVATE_NETWORKS": "1",

@@ -10,7 +10,7 @@ from usermgmt.views import service, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^api/v1/users/(?P<kind>username|name|email)$", users.Users.as_view()),
-    re_path(r"^api/v1/users/(?P<kind>[^/]+)/(?s:.+)$", users.Users.as_view()),
+    re_path(r"^api/v1/users/(?P<kind>[^/]+)/[\s\S]+$", users.Users.as_view()),
     re_path(r"^api/v1/users/(?P<kind>username|name|email)/$", users.Users.as_view()),
     re_path(r"^api/v1/service/(?P<service>[^/]+)/add/(?P<username>[^/]+)/?$", service.AddService.as_view()),
     re_path(r"^api/v1/service(?:/|$)", api.catch_all(dialect.UserApi())),

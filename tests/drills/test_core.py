@@ -1,0 +1,125 @@
+"""The house survives its servers: whatever dies, work that was accepted is done once it is back."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from http.cookiejar import CookieJar
+
+import pytest
+from django.db import InterfaceError, OperationalError, connection
+
+from core import jobs, mail
+from core.models import Job, Mail, User
+from tests import house, mailbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def ask_for_reset(web: house.Web, address: str) -> int:
+    """Fill in the form for a forgotten password as a browser would; the final status."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    page = f"{web.base_url}/accounts/password/forgot"
+    form = opener.open(page, timeout=20).read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+    assert token is not None
+    data = urllib.parse.urlencode({"email": address, "csrfmiddlewaretoken": token[1]}).encode()
+    with opener.open(page, data, timeout=20) as answer:
+        return int(answer.status)
+
+
+@pytest.fixture
+def amal() -> User:
+    return User.objects.create_user("amal", "amal@example.org", "correct horse", is_validated=True)
+
+
+def test_a_mail_goes_from_the_form_through_the_worker_to_the_server(
+    web: house.Web, worker: house.Worker, smtp: mailbox.Mailbox, amal: User
+) -> None:
+    assert ask_for_reset(web, "amal@example.org") == 200
+    (message,) = smtp.wait(1)
+    assert message["To"] == "amal@example.org"
+    house.wait_for(lambda: Mail.objects.filter(state="sent").exists(), what="the row to say so")
+
+
+def test_valkey_dead_requests_are_taken_and_done_when_it_is_back(
+    web: house.Web,
+    drill_stack: house.House,
+    start_worker: Callable[..., house.Worker],
+    start_beat: Callable[..., house.Beat],
+    smtp: mailbox.Mailbox,
+    amal: User,
+) -> None:
+    valkey = drill_stack.stack.valkey
+    assert valkey is not None
+    valkey.kill()
+    assert ask_for_reset(web, "amal@example.org") == 200
+    assert Mail.objects.get().state == "queued"
+    valkey.start()
+    start_worker()
+    start_beat(JOB_SWEEP_SECONDS="1")
+    smtp.wait(1)
+    house.wait_for(lambda: Mail.objects.get().state == "sent", what="the mail")
+
+
+def test_valkey_restarted_under_a_worker_the_worker_recovers_alone(
+    drill_stack: house.House,
+    start_worker: Callable[..., house.Worker],
+    start_beat: Callable[..., house.Beat],
+    smtp: mailbox.Mailbox,
+) -> None:
+    valkey = drill_stack.stack.valkey
+    assert valkey is not None
+    worker, _beat = start_worker(), start_beat(JOB_SWEEP_SECONDS="1")
+    pid = worker.pid
+    mail.queue("drill", "a@example.org", "before", "text")
+    smtp.wait(1)
+    valkey.kill()
+    mail.queue("drill", "b@example.org", "during", "text")
+    valkey.start()
+    mail.queue("drill", "c@example.org", "after", "text")
+    smtp.wait(3, timeout=60)
+    assert (worker.is_running, worker.pid) == (True, pid)
+    assert sorted(str(message["Subject"]) for message in smtp.messages) == ["after", "before", "during"]
+
+
+def test_postgresql_restarted_under_a_worker_no_job_is_lost(
+    drill_stack: house.House,
+    start_worker: Callable[..., house.Worker],
+    start_beat: Callable[..., house.Beat],
+    smtp: mailbox.Mailbox,
+) -> None:
+    postgres = drill_stack.stack.postgres
+    assert postgres is not None
+    worker, _beat = start_worker(), start_beat(JOB_SWEEP_SECONDS="1")
+    mail.queue("drill", "a@example.org", "before", "text")
+    smtp.wait(1)
+    postgres.restart()
+    house.wait_for(lambda: queue_when_up("after"), what="the database")
+    smtp.wait(2, timeout=60)
+    assert worker.is_running
+    house.wait_for(lambda: not Job.objects.filter(state__in=jobs.ACTIVE).exists(), what="every job to end")
+
+
+def queue_when_up(subject: str) -> bool:
+    try:
+        mail.queue("drill", "b@example.org", subject, "text")
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return False
+    return True
+
+
+def test_database_down_pages_and_probes_say_so(web: house.Web, drill_stack: house.House) -> None:
+    postgres = drill_stack.stack.postgres
+    assert postgres is not None
+    postgres.stop()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{web.base_url}/readyz", timeout=20)
+    assert refused.value.code == 503
+    assert urllib.request.urlopen(f"{web.base_url}/livez", timeout=20).status == 200
+    postgres.start()
+    assert urllib.request.urlopen(f"{web.base_url}/readyz", timeout=20).status == 200
