@@ -124,6 +124,14 @@ DESCRIPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class _Client:
+    """A caller as oauthlib wants it: `client_id` is the key."""
+
+    client_id: str
+    caller: callers.Caller
+
+
 class _Validator(oauth2.RequestValidator):
     """What oauthlib asks about clients, scopes and tokens."""
 
@@ -153,23 +161,23 @@ class _Validator(oauth2.RequestValidator):
                 raise oauth2.UnauthorizedClientError(request=request) from None
             return False
         access.check_rate(caller)
-        request.client = caller
+        request.client = _Client(client_id=caller.key, caller=caller)
         return True
 
     def validate_grant_type(self, client_id: Any, grant_type: str, *_: Any, **__: Any) -> bool:
         return grant_type == "client_credentials"
 
     def get_default_scopes(self, client_id: Any, request: Request, *_: Any, **__: Any) -> list[str]:
-        return list(request.client.scopes)
+        return list(request.client.caller.scopes)
 
-    def validate_scopes(self, client_id: Any, scopes: list[str], client: callers.Caller, *_: Any, **__: Any) -> bool:
-        return bool(scopes) and set(scopes) <= set(client.scopes)
+    def validate_scopes(self, client_id: Any, scopes: list[str], client: _Client, *_: Any, **__: Any) -> bool:
+        return bool(scopes) and set(scopes) <= set(client.caller.scopes)
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *_: Any, **__: Any) -> None:
         now = timezone.now()
         AccessToken.objects.create(
-            client_id=request.client.client_id,
-            credential_id=request.client.credential_id,
+            client_id=request.client.caller.client_id,
+            credential_id=request.client.caller.credential_id,
             sha256=secrets.token_digest(token["access_token"]),
             scopes=token["scope"].split(),
             issued_at=now,
@@ -177,14 +185,14 @@ class _Validator(oauth2.RequestValidator):
         )
 
     def revoke_token(self, token: str, token_type_hint: str, request: Request, *_: Any, **__: Any) -> None:
-        own = AccessToken.objects.filter(client=request.client.client_id)
+        own = AccessToken.objects.filter(client=request.client.caller.client_id)
         own.filter(sha256=secrets.token_digest(token)).delete()
 
     def introspect_token(
         self, token: str, token_type_hint: str, request: Request, *_: Any, **__: Any
     ) -> dict[str, Any] | None:
         caller = callers.by_token(secrets.token_digest(token))
-        if caller is None or caller.client_id != request.client.client_id or not caller.is_pair_live:
+        if caller is None or caller.client_id != request.client.caller.client_id or not caller.is_pair_live:
             return None
         assert caller.token_issued_at is not None  # noqa: S101 - found by token, so both are there
         assert caller.token_expires_at is not None  # noqa: S101
