@@ -1,5 +1,7 @@
 """The command lines of the service's own processes, said once for the demo, the tests and the container."""
 
+import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,3 +35,26 @@ def beat(schedule: Path, *, level: str = "info") -> list[str]:
 def manage(*args: str) -> list[str]:
     """Django's command line."""
     return [sys.executable, str(Path(__file__).resolve().parent.parent / "manage.py"), *args]
+
+
+def main() -> None:
+    """`python -m core.programs web|worker|beat …`: become that process (the container's command lines)."""
+    parser = argparse.ArgumentParser(prog="python -m core.programs")
+    which = parser.add_subparsers(dest="program", required=True)
+    options = which.add_parser("web")
+    options.add_argument("--bind", default="127.0.0.1:8000")
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--threads", type=int, default=8)
+    options = which.add_parser("worker")
+    options.add_argument("--queues", type=lambda text: text.split(","), default=())
+    options.add_argument("--concurrency", type=int, default=2)
+    options.add_argument("--node", default=WORKER_NODE)
+    options = which.add_parser("beat")
+    options.add_argument("--schedule", type=Path, default=Path("/tmp/beat-schedule"))  # noqa: S108 - the container's own
+    chosen = vars(parser.parse_args())
+    argv = {"web": web, "worker": worker, "beat": beat}[chosen.pop("program")](**chosen)
+    os.execv(argv[0], argv)  # noqa: S606 - taking the program's place is the purpose
+
+
+if __name__ == "__main__":
+    main()
