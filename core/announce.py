@@ -5,9 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
+import redis
 import structlog
+from kombu.exceptions import OperationalError
 
 log = structlog.get_logger(__name__)
+
+# What kombu and the Redis client raise, between them, when the broker is away.
+UNREACHABLE = (OperationalError, redis.RedisError, OSError)
 
 # After a failed ring nobody tries for this many seconds, so that a dead broker costs requests nothing.
 SILENCE = 5.0
@@ -24,7 +29,7 @@ def message(task: str, kwargs: dict[str, str], *, queue: str) -> bool:
         return False
     try:
         app.send_task(task, kwargs=kwargs, queue=queue, retry=False, ignore_result=True)
-    except app.connection_for_write().recoverable_connection_errors as error:
+    except UNREACHABLE as error:
         with _lock:
             _silent_until = time.monotonic() + SILENCE
         log.warning("broker_unreachable", task=task, error=str(error))
@@ -41,6 +46,6 @@ def answers() -> bool:
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=2)
-    except connection.recoverable_connection_errors:
+    except UNREACHABLE:
         return False
     return True

@@ -25,7 +25,7 @@ if not apps.ready:
 from django.conf import settings
 from django.db import connections
 
-from core import clock, jobs, launch
+from core import announce, clock, jobs, launch
 
 app = Celery("quincunx", set_as_current=True)
 app.conf.update(
@@ -75,8 +75,7 @@ def _forget_inherited_connections(**_kwargs: Any) -> None:
 
 def _show_progress(task_id: str, hostname: str, text: str) -> None:
     """Tell those who watch the events (Flower lists the task as PROGRESS); nobody may be there to hear it."""
-    unheard = contextlib.suppress(*app.connection_for_write().recoverable_connection_errors)
-    with unheard, app.events.default_dispatcher(hostname=hostname) as dispatcher:
+    with contextlib.suppress(*announce.UNREACHABLE), app.events.default_dispatcher(hostname=hostname) as dispatcher:
         dispatcher.send("task-progress", uuid=task_id, result=text, retry=False)
 
 

@@ -182,9 +182,13 @@ class Worker(Program):
 
     def is_ready(self) -> bool:
         """Whether it answers a ping over the broker."""
-        from core.celery import app  # needs Django's settings
+        from core import announce  # needs Django's settings, as the next line does
+        from core.celery import app
 
-        return bool(app.control.ping(destination=[f"{self.node}@{socket.gethostname()}"], timeout=0.3))
+        try:
+            return bool(app.control.ping(destination=[f"{self.node}@{socket.gethostname()}"], timeout=0.3))
+        except announce.UNREACHABLE:  # a pooled connection from before the broker was killed
+            return False
 
 
 class Beat(Program):
