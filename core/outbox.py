@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from core import jobs
@@ -93,6 +93,12 @@ class Outbox(Generic[Row]):
         except Undelivered as error:
             # What the delivery wrote is rolled back with it; the failure itself is noted in a transaction of its own.
             failure = error
+        except (OperationalError, InterfaceError):
+            raise  # the database went away; the job comes back when it is there again
+        except Exception as error:
+            # An app's hook is wrong. It must not be tried every minute for ever, so it counts like any failure.
+            log.exception("delivery_crashed", what=self.job, id=pk)
+            failure = Undelivered(f"internal error: {type(error).__name__}")
         return self._note(pk, failure) if failure else None
 
     def _take(self, pk: int) -> Row | None:

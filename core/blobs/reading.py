@@ -101,7 +101,7 @@ def stat(key: str) -> Stat | None:
 
 
 def keys(prefix: str) -> Iterator[Entry]:
-    """The blobs whose key begins with ``prefix``, in key order, read page by page."""
+    """The blobs whose key begins with ``prefix``, read page by page; their order is the store's."""
     pages = client.client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET, Prefix=prefix)
     with client.translated(prefix):
         for page in pages:

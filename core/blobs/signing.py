@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import re
 import time
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import Final
 
 from django.conf import settings
+
+from core import net
 
 _MAX_EXPIRES: Final = 7 * 24 * 3600  # SigV4's own limit
 
@@ -67,11 +70,12 @@ class Signer:
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.endpoint)
-        netloc = f"{self.bucket}.{parts.netloc}" if self.addressing == "virtual" else parts.netloc
+        is_virtual = self.addressing == "virtual" and _can_be_host(self.bucket, parts.hostname or "")
+        netloc = f"{self.bucket}.{parts.netloc}" if is_virtual else parts.netloc
         default_port = {"http": ":80", "https": ":443"}[parts.scheme]
         self._host = netloc.removesuffix(default_port).lower()
         self._base = f"{parts.scheme}://{netloc}"
-        self._path = parts.path.rstrip("/") + ("/" if self.addressing == "virtual" else f"/{self.bucket}/")
+        self._path = parts.path.rstrip("/") + ("/" if is_virtual else f"/{self.bucket}/")
 
     def url(
         self,
@@ -118,6 +122,11 @@ class Signer:
             key = hmac.digest(key, part.encode(), "sha256")
         self._day = (day, key)
         return key
+
+
+def _can_be_host(bucket: str, host: str) -> bool:
+    """Whether ``bucket.host`` is a name that resolves and whose certificate fits; boto3 too falls back to the path."""
+    return not net.parse_address(host) and re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket) is not None
 
 
 _cached_signer = functools.lru_cache(maxsize=8)(Signer)

@@ -156,9 +156,7 @@ class _Hop:
             return connection.getresponse()
 
     def follow(self, status: int, location: str) -> _Hop:
-        # http.client reads headers as Latin-1; hosts write UTF-8 and blanks into them all the same.
-        text = location.strip().encode("latin-1", "replace").decode("utf-8", "replace").replace(" ", "%20")
-        url = urllib.parse.urljoin(self.url, text)
+        url = urllib.parse.urljoin(self.url, _location(location))
         method, body, headers = self.method, self.body, self.headers
         if status not in _KEEP_METHOD and method != "HEAD":
             method, body = "GET", None
@@ -166,6 +164,13 @@ class _Hop:
         if addresses.check_url(url).origin != self.target.origin:
             headers = _without(headers, _PRIVATE_HEADERS)
         return _Hop(method, url, headers, body)
+
+
+def _location(text: str) -> str:
+    """http.client reads headers as Latin-1; hosts write UTF-8 and blanks into this one all the same."""
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    return text.strip().replace(" ", "%20")
 
 
 def _without(headers: dict[str, str], names: set[str]) -> dict[str, str]:
