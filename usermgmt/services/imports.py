@@ -230,7 +230,7 @@ def _create(created: list[tuple[users_file.Person, User]]) -> None:
     with_id = [user for _, user in created if user.pk is not None]
     User.objects.bulk_create(with_id)
     if with_id:
-        _move_sequence()
+        move_sequence()
     User.objects.bulk_create([user for _, user in created if user.pk is None])
     EmailAddress.objects.bulk_create(
         _address(user, address, is_primary=address.lower() == user.email.lower())
@@ -244,7 +244,7 @@ def _address(user: User, address: str, *, is_primary: bool) -> EmailAddress:
     return EmailAddress(user=user, address=address, is_primary=is_primary, is_verified=True, address_n=address_n)
 
 
-def _move_sequence() -> None:
+def move_sequence() -> None:
     """Put the sequence of ids past the highest one in use."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from core import demo
-from usermgmt.services import seed
+from usermgmt.services import crowd, seed
 
 
 class Command(BaseCommand):
@@ -30,4 +30,4 @@ class Command(BaseCommand):
             demo.remember(usermgmt_key=key, usermgmt_secret=secret)
             self.stdout.write(f"approved client: key {key}, secret {secret} (shown this once)")
         if users:
-            self.stdout.write(f"{seed.crowd(users)} people added to the crowd")
+            self.stdout.write(f"{crowd.grow(users)} people added to the crowd")
