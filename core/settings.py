@@ -216,6 +216,26 @@ LOGGING = log.configure(level=LOG_LEVEL, style=LOG_FORMAT)
 
 # --- exports --------------------------------------------------------------------------------------------------
 
+EXPORTS_DIALECT: str = env.str("EXPORTS_DIALECT", default="ocl2016")
+EXPORTS_DEFAULT_FORMAT: str = env.str("EXPORTS_DEFAULT_FORMAT", default="tgz")
+EXPORTS_REQUIRE_AUTH: bool = env.bool("EXPORTS_REQUIRE_AUTH", default=False)
+EXPORTS_LINK_KEY: str = env.str("EXPORTS_LINK_KEY", default="") or f"exports-links:{SECRET_KEY}"
+EXPORTS_LINK_SECONDS: int = env.int("EXPORTS_LINK_SECONDS", default=60)
+EXPORTS_LINK_GRACE_SECONDS: int = env.int("EXPORTS_LINK_GRACE_SECONDS", default=3600)
+EXPORTS_LINK_DELIVERY: str = env.str("EXPORTS_LINK_DELIVERY", default="redirect")
+EXPORTS_DEFLATE: str = env.str("EXPORTS_DEFLATE", default="isal-1")
+EXPORTS_AUTO_BUILD: str = env.str("EXPORTS_AUTO_BUILD", default="never")
+EXPORTS_KEEP_DAYS: int = env.int("EXPORTS_KEEP_DAYS", default=0)
+EXPORTS_MAX_ACTIVE: int = env.int("EXPORTS_MAX_ACTIVE", default=3)
+EXPORTS_MAX_HOURLY: int = env.int("EXPORTS_MAX_HOURLY", default=30)
+EXPORTS_MAX_STREAMS: int = env.int("EXPORTS_MAX_STREAMS", default=4)
+EXPORTS_BODY_MAX_BYTES: int = env.int("EXPORTS_BODY_MAX_BYTES", default=10_000_000)
+EXPORTS_IMPORT_MAX_BYTES: int = env.int("EXPORTS_IMPORT_MAX_BYTES", default=1024**3)
+EXPORTS_IMPORT_MAX_UNPACKED: int = env.int("EXPORTS_IMPORT_MAX_UNPACKED", default=16 * 1024**3)
+EXPORTS_IMPORT_MAX_RATIO: int = env.int("EXPORTS_IMPORT_MAX_RATIO", default=200)
+EXPORTS_IMPORT_MAX_RECORD: int = env.int("EXPORTS_IMPORT_MAX_RECORD", default=8 * 1024**2)
+EXPORTS_IMPORT_HOSTS: list[str] = env.list("EXPORTS_IMPORT_HOSTS", default=[])
+
 # --- registry -------------------------------------------------------------------------------------------------
 
 # --- usermgmt -------------------------------------------------------------------------------------------------

@@ -8,3 +8,8 @@ class ExportsConfig(ApiConfig):
     title = "Open Concept Lab exports"
     verbose_name = "Open Concept Lab exports"
     summary = "Keeps terminologies and exports their versions as archives."
+    pages = [("Repositories and exports", "/exports/"), ("How to subscribe", "/exports/help/")]
+    live_blobs = "exports.jobs.build.live_blobs"
+
+    def ready(self) -> None:
+        from exports import tasks  # noqa: F401 - registers the jobs

@@ -1,0 +1,1 @@
+"""How the bytes of a terminology look: text, times, addresses, documents, archives. Pure, no ORM."""

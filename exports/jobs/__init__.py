@@ -1,0 +1,1 @@
+"""What the long jobs do: building an export, importing content."""

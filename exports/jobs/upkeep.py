@@ -1,0 +1,59 @@
+"""House-keeping by the clock: old archives, replaced fragments, used links, old imports."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from exports.models import (
+    ConceptVersion,
+    ExportBuild,
+    Fragment,
+    LinkUse,
+    MappingVersion,
+    VersionConcept,
+    VersionMapping,
+)
+from exports.models.builds import BuildState
+
+_DAY = timedelta(days=1)
+
+
+def do() -> None:
+    """Safe to run twice and safe to miss."""
+    expire_archives()
+    forget_links()
+    sweep_fragments()
+
+
+def expire_archives() -> int:
+    """With EXPORTS_KEEP_DAYS archives end after so many days; without, never."""
+    if not settings.EXPORTS_KEEP_DAYS:
+        return 0
+    border = timezone.now() - timedelta(days=settings.EXPORTS_KEEP_DAYS)
+    old = ExportBuild.objects.filter(state=BuildState.READY, finished_at__lt=border)
+    return old.update(state=BuildState.DELETED, ended_at=timezone.now())
+
+
+def forget_links() -> int:
+    """A link long past its grace cannot be used whatever we remember of it."""
+    border = timezone.now() - timedelta(seconds=settings.EXPORTS_LINK_SECONDS + settings.EXPORTS_LINK_GRACE_SECONDS)
+    return LinkUse.objects.filter(first_byte_at__lt=border - _DAY).delete()[0]
+
+
+def sweep_fragments(*, limit: int = 5000) -> int:
+    """Delete fragments replaced more than a day ago that no row and no frozen version holds."""
+    held = " AND ".join(
+        f"NOT EXISTS (SELECT 1 FROM {model._meta.db_table} h WHERE h.{key} = f.row AND h.fragment_id = f.id)"
+        for model, key in (
+            (VersionConcept, "row_id"), (VersionMapping, "row_id"), (ConceptVersion, "id"), (MappingVersion, "id"),
+        )
+    )  # fmt: skip
+    name = Fragment._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {name} WHERE id IN (SELECT f.id FROM {name} f WHERE f.replaced_at < %s AND {held} LIMIT %s)",
+            [timezone.now() - _DAY, limit],
+        )
+        return int(cursor.rowcount)

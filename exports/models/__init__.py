@@ -1,0 +1,40 @@
+"""What is stored: owners, repositories and their versions, content with its finished JSON, exports and imports."""
+
+from exports.models.builds import ExportBuild, ImportJob, LinkUse
+from exports.models.content import (
+    CollectionReference,
+    Concept,
+    ConceptEdge,
+    ConceptVersion,
+    Fragment,
+    HeadMember,
+    Mapping,
+    MappingVersion,
+    VersionConcept,
+    VersionMapping,
+    VersionReference,
+)
+from exports.models.owners import Membership, Organization, Profile
+from exports.models.repos import Repo, RepoVersion
+
+__all__ = [
+    "CollectionReference",
+    "Concept",
+    "ConceptEdge",
+    "ConceptVersion",
+    "ExportBuild",
+    "Fragment",
+    "HeadMember",
+    "ImportJob",
+    "LinkUse",
+    "Mapping",
+    "MappingVersion",
+    "Membership",
+    "Organization",
+    "Profile",
+    "Repo",
+    "RepoVersion",
+    "VersionConcept",
+    "VersionMapping",
+    "VersionReference",
+]

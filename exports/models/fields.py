@@ -1,0 +1,28 @@
+"""Columns Django does not have."""
+
+import json
+from typing import Any
+
+from django.db import models
+
+from exports.formats import text
+
+
+class JsonText(models.TextField[Any, Any]):
+    """JSON kept as the text it was: jsonb reorders keys and rewrites numbers, and an export must give back both."""
+
+    def from_db_value(self, value: str | None, *_: object) -> Any:
+        return None if value is None else json.loads(value)
+
+    def get_prep_value(self, value: Any) -> str | None:
+        return None if value is None else text.dumps(value)
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+
+class Int8MultiRange(models.TextField[str, str]):
+    """Byte ranges of a file already delivered, as PostgreSQL writes them: ``{[0,10),[20,30)}``."""
+
+    def db_type(self, connection: object) -> str:
+        return "int8multirange"

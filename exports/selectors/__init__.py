@@ -1,0 +1,1 @@
+"""What can be asked: rights, repositories, rows of a version and their documents, exports, imports."""

@@ -1,0 +1,110 @@
+"""What is known of a version's export at the moment: the one state behind status document and headers."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from core import jobs
+from core.models import Job
+from exports.models import ExportBuild, RepoVersion
+from exports.models.builds import ACTIVE, BuildState
+
+
+@dataclass(frozen=True)
+class ExportState:
+    """A version's export: ``ready`` is the archive there is, ``newest`` the latest build that did not end in one."""
+
+    version: RepoVersion
+    ready: ExportBuild | None
+    newest: ExportBuild | None
+
+    @property
+    def active(self) -> ExportBuild | None:
+        return self.newest if self.newest and self.newest.state in ACTIVE else None
+
+    @property
+    def failed(self) -> ExportBuild | None:
+        return self.newest if self.newest and self.newest.state == BuildState.FAILED else None
+
+    @property
+    def status(self) -> str:
+        """none | queued | processing | ready | failed"""
+        if self.ready:
+            return "ready"
+        if self.active:
+            return self.running
+        return "failed" if self.failed else "none"
+
+    @property
+    def running(self) -> str:
+        """queued | processing of the active build; one waiting for its next attempt is queued."""
+        is_running = self.job is not None and self.job.state in (jobs.RUNNING, jobs.CANCELLING)
+        return "processing" if is_running else "queued"
+
+    @property
+    def rebuild(self) -> str | None:
+        """queued | processing | failed, only beside an archive."""
+        if not self.ready:
+            return None
+        if self.active:
+            return self.running
+        return "failed" if self.failed else None
+
+    @property
+    def job(self) -> Job | None:
+        return self.newest.job if self.newest else None
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        return self.job.progress if self.job and self.active else {}
+
+    @property
+    def percent(self) -> int:
+        if self.active:
+            return min(99, int(self.progress.get("percent", 0)))
+        return 100 if self.ready else 0
+
+    @property
+    def eta(self) -> int | None:
+        """Estimated seconds to go, by the share of bytes written."""
+        if not self.active or self.job is None or self.job.started_at is None or not self.percent:
+            return None
+        elapsed = (timezone.now() - self.job.started_at).total_seconds()
+        return max(0, math.ceil(elapsed * (100 - self.percent) / self.percent))
+
+    @property
+    def retry_after(self) -> int:
+        """1 to 30 seconds."""
+        return min(30, max(1, self.eta if self.eta is not None else 2))
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        return (self.failed.error_code, self.failed.error_message) if self.failed else None
+
+    @property
+    def is_stale(self) -> bool:
+        """The version's metadata was edited after the archive read it."""
+        built: datetime | None = self.ready.built_from if self.ready else None
+        return built is not None and self.version.updated_at > built
+
+
+def state_of(version: RepoVersion) -> ExportState:
+    """One query, beside the one that loaded the version."""
+    current = version.current_build
+    ready = current if current and current.state == BuildState.READY else None
+    unfinished = ExportBuild.objects.filter(version=version, state__in=(*ACTIVE, BuildState.FAILED))
+    if ready:
+        unfinished = unfinished.filter(created_at__gt=ready.created_at)
+    newest = unfinished.select_related("job").order_by("-created_at", "-uuid").first()
+    if newest and newest.state == BuildState.FAILED and _ended_since(version, newest):
+        newest = None
+    return ExportState(version, ready, newest)
+
+
+def _ended_since(version: RepoVersion, failed: ExportBuild) -> bool:
+    """A failure is forgotten when a later build was cancelled or deleted."""
+    later = ExportBuild.objects.filter(version=version, created_at__gt=failed.created_at)
+    return later.filter(state__in=(BuildState.CANCELLED, BuildState.DELETED)).exists()

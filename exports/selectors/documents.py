@@ -1,0 +1,149 @@
+"""Whole documents of a version: its header and its rows, in blocks and in constant memory."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from core import db, errors
+from exports.formats import documents, envelope, text
+from exports.models import CollectionReference, RepoVersion
+from exports.selectors import rows
+
+BLOCK_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which arrays, and which rows of them; ``limit`` 0 is all."""
+
+    concepts: bool = False
+    references: bool = False
+    mappings: bool = False
+    retired: bool = False
+    since: dt.datetime | None = None
+    limit: int = 0
+    offset: int = 0
+
+    def arrays(self, version: RepoVersion) -> list[str]:
+        """Names of the arrays in their order: a forward-only reader needs the concepts first."""
+        named = (("concepts", self.concepts), ("references", self.references), ("mappings", self.mappings))
+        return [name for name, is_wanted in named if is_wanted and (name != "references" or not version.repo.is_source)]
+
+
+def rows_of(version: RepoVersion, kind: rows.Kind, wanted: Wanted) -> rows.Rows:
+    found = rows.of(version, kind)
+    if not wanted.retired:
+        found = found.without_retired()
+    return found if wanted.since is None else found.changed_since(wanted.since)
+
+
+def header(version: RepoVersion) -> documents.Json:
+    """The header before the arrays; HEAD's is worked out from the repository as it is now."""
+    if version.header is not None:
+        frozen: documents.Json = version.header
+        return frozen
+    repo = version.repo
+    state = documents.VersionState(
+        name=version.name,
+        uuid=str(version.uuid),
+        released=False,
+        retired=False,
+        description=repo.description,
+        extras=repo.extras,
+        external_id=repo.external_id,
+        created_at=repo.created_at,
+        updated_at=repo.updated_at,
+        created_by=repo.created_by,
+        updated_by=repo.updated_by,
+        previous=None,
+    )
+    return documents.version_header(repo.state, state)
+
+
+def array_sql(version: RepoVersion, name: str, wanted: Wanted, columns: str) -> tuple[str, list[object]]:
+    """Statement for one array's finished rows; ``{}`` in ``columns`` stands for the JSON text."""
+    if name == "references":
+        sql, params = rows.references(version)
+        return sql.replace("SELECT h.body", f"SELECT {columns.format('h.body')}", 1), params
+    found = rows_of(version, name, wanted)  # type: ignore[arg-type]
+    return found.sql(columns.format("f.body"), limit=wanted.limit, offset=wanted.offset)
+
+
+def page(version: RepoVersion, top: documents.Json, wanted: Wanted) -> str:
+    """The document with a limited number of rows per array."""
+    arrays = []
+    for name in wanted.arrays(version):
+        bodies = [body for (body,) in rows.fetch(array_sql(version, name, wanted, "{}"))]
+        if name == "references" and version.is_head:
+            bodies = [text.dumps(one.document) for one in _head_references(version)]
+        if name == "references":
+            bodies = bodies[wanted.offset : wanted.offset + wanted.limit]
+        joined = envelope.SEPARATOR.join(bodies)
+        arrays.append((name, iter([f"{envelope.SEPARATOR}{joined}".encode()] if bodies else [])))
+    return b"".join(envelope.joined(text.dumps(top), arrays)).decode()
+
+
+def _head_references(version: RepoVersion) -> Iterator[CollectionReference]:
+    found = CollectionReference.objects.filter(collection=version.repo).order_by("-id")
+    for reference in found.iterator(chunk_size=2000):
+        reference.collection = version.repo
+        yield reference
+
+
+_streams = threading.BoundedSemaphore(max(1, settings.EXPORTS_MAX_STREAMS))
+
+
+class Slot:
+    """One of the few unlimited streams a process may have open at a time."""
+
+    def __init__(self) -> None:
+        if not _streams.acquire(blocking=False):
+            raise errors.Unavailable("Too many streams are open.", retry_after=5)
+        self._lock, self._held = threading.Lock(), True
+
+    def release(self) -> None:
+        with self._lock:
+            held, self._held = self._held, False
+        if held:
+            _streams.release()
+
+
+def stream(version: RepoVersion, top: documents.Json, wanted: Wanted) -> Iterator[bytes]:
+    """The whole document from one snapshot through a server-side cursor; the first bytes leave before the rows are
+    read, and a failure ends the stream without the closing bracket."""
+    with db.snapshot() as view:
+        arrays = [(name, _blocks(view, version, name, wanted)) for name in wanted.arrays(version)]
+        yield from envelope.joined(text.dumps(top), arrays)
+
+
+def _blocks(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[bytes]:
+    if name == "references" and version.is_head:
+        for reference in _head_references(version):
+            yield f"{envelope.SEPARATOR}{text.dumps(reference.document)}".encode()
+        return
+    yield from stream_blocks(view, array_sql(version, name, wanted, "{}"), separator=envelope.SEPARATOR)
+
+
+def stream_blocks(view: db.Snapshot, statement: tuple[str, list[object]], *, separator: str = "", end: str = "",
+                  ) -> Iterator[bytes]:  # fmt: skip
+    """Rows of one text column in blocks, each row between ``separator`` and ``end``."""
+    held: list[str] = []
+    for (body,) in view.stream(*statement, size=BLOCK_ROWS):
+        held.append(f"{separator}{body}{end}")
+        if len(held) == BLOCK_ROWS:
+            yield "".join(held).encode()
+            held.clear()
+    if held:
+        yield "".join(held).encode()
+
+
+def lines(version: RepoVersion, top: str) -> Iterator[bytes]:
+    """A frozen version as one object per line: header, concepts, references, mappings."""
+    everything = Wanted(concepts=True, references=True, mappings=True, retired=True)
+    with db.snapshot() as view:
+        yield f"{top}\n".encode()
+        for name in everything.arrays(version):
+            yield from stream_blocks(view, array_sql(version, name, everything, "{}"), end="\n")

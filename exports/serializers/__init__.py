@@ -1,0 +1,1 @@
+"""Which fields under which wire names: ``…In`` validates, the others render."""

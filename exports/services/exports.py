@@ -1,0 +1,119 @@
+"""Asking for, rebuilding, cancelling and deleting exports of a version."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from core import errors, jobs
+from core.models import User
+from exports.jobs import build
+from exports.models import ExportBuild, RepoVersion
+from exports.models.builds import ACTIVE, BuildState
+from exports.selectors import access
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What became of a request: a new build, or the word for why there is none (``ready`` or ``active``)."""
+
+    build: ExportBuild | None
+    outcome: str  # created | ready | active
+
+
+def request(version: RepoVersion, *, user: User | None, force: bool = False) -> Requested:
+    """Start a build unless an archive or a running build is there. Of simultaneous requests one wins."""
+    if force and user is not None:
+        access.over_repo(user, version.repo).demand("admin", user)
+    with transaction.atomic():
+        # one request at a time per version; the partial unique index stands behind it
+        current = RepoVersion.objects.select_for_update(of=("self",)).select_related("current_build").get(pk=version.pk)
+        if ExportBuild.objects.filter(version=version, state__in=ACTIVE).exists():
+            return Requested(None, "active")
+        if not force and is_ready(current):
+            return Requested(None, "ready")
+        if user is not None:
+            _check_quota(user)
+        return Requested(_start(version, user=user, force=force), "created")
+
+
+def is_ready(version: RepoVersion) -> bool:
+    return version.current_build is not None and version.current_build.state == BuildState.READY
+
+
+def _check_quota(user: User) -> None:
+    if user.is_staff:
+        return
+    mine = ExportBuild.objects.filter(requested_by=user)
+    if mine.filter(state__in=ACTIVE).count() >= settings.EXPORTS_MAX_ACTIVE:
+        raise errors.Throttled("Too many exports are being built for you.", retry_after=30)
+    recent = (
+        mine.filter(created_at__gt=timezone.now() - _HOUR).order_by("created_at").values_list("created_at", flat=True)
+    )
+    if len(recent) >= settings.EXPORTS_MAX_HOURLY:
+        wait = recent[len(recent) - settings.EXPORTS_MAX_HOURLY] + _HOUR - timezone.now()
+        raise errors.Throttled("Too many exports were started for you.", retry_after=int(wait.total_seconds()) + 1)
+
+
+def _start(version: RepoVersion, *, user: User | None, force: bool) -> ExportBuild:
+    one = ExportBuild(
+        version=version,
+        force=force,
+        requested_by=user,
+        repo_name=version.repo.mnemonic,
+        version_name=version.name,
+        compressor=settings.EXPORTS_DEFLATE,
+    )
+    params = {"build": str(one.uuid), "repository": version.repo.uri, "version": version.name}
+    one.job, _ = jobs.submit(build.KIND, params, requested_by=user)
+    one.save(force_insert=True)
+    return one
+
+
+def automatic(version: RepoVersion, *, user: User | None) -> None:
+    """Build by itself after a cut or a release, when EXPORTS_AUTO_BUILD says so."""
+    wanted = settings.EXPORTS_AUTO_BUILD
+    if wanted == "always" or (wanted == "released" and version.released):
+        with transaction.atomic():
+            if not ExportBuild.objects.filter(version=version, state__in=ACTIVE).exists():
+                _start(version, user=user, force=False)
+
+
+def delete(version: RepoVersion) -> bool:
+    """Delete the archive and cancel what is being built; False when there was nothing. Final at once: links end with
+    the row, a running worker cannot publish any more, blobs are swept later."""
+    with transaction.atomic():
+        RepoVersion.objects.select_for_update().get(pk=version.pk)
+        return end_all(RepoVersion.objects.filter(pk=version.pk))
+
+
+def end_all(versions: QuerySet[RepoVersion]) -> bool:
+    """End every export of these versions; in the caller's transaction."""
+    now = timezone.now()
+    builds = ExportBuild.objects.filter(version__in=versions)
+    active = list(builds.filter(state__in=ACTIVE).values_list("job_id", flat=True))
+    for job_id in active:
+        if job_id is not None:
+            jobs.cancel(job_id)
+    cancelled = builds.filter(state__in=ACTIVE).update(state=BuildState.CANCELLED, finished_at=now)
+    gone = builds.filter(state__in=(BuildState.READY, BuildState.REPLACED))
+    is_ready_gone = gone.filter(state=BuildState.READY).exists()
+    gone.update(state=BuildState.DELETED, ended_at=now)
+    RepoVersion.objects.filter(pk__in=versions.values("pk")).update(current_build=None)
+    return bool(active or cancelled or is_ready_gone)
+
+
+def cancel(one: ExportBuild) -> bool:
+    """Cancel a build that is not finished."""
+    with transaction.atomic():
+        if one.job_id is not None:
+            jobs.cancel(one.job_id)
+        moved = ExportBuild.objects.filter(pk=one.pk, state__in=ACTIVE).update(
+            state=BuildState.CANCELLED, finished_at=timezone.now()
+        )
+        return bool(moved)

@@ -1,0 +1,104 @@
+"""Organizations, their members, people."""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from core import errors
+from core.models import User
+from exports.formats import records
+from exports.models import Membership, Organization, Profile
+
+Json = dict[str, Any]
+_PROFILE: dict[str, tuple[str, records.Reader]] = {
+    **{key: (key, records.text) for key in ("company", "location", "preferred_locale", "website")},
+    "extras": ("extras", records.mapping),
+}
+_PERSON: dict[str, tuple[str, records.Reader]] = {"name": ("name", records.text), "email": ("email", records.text)}
+
+
+def create_organization(*, data: Json, user: User) -> Organization:
+    """A new organization whose creator is its first member."""
+    mnemonic = records.identity(data, records.mnemonic)
+    changes = {"name": mnemonic, **records.organization(data)}
+    now = timezone.now()
+    stamps = {"created_at": now, "updated_at": now, "created_by": user.username, "updated_by": user.username}
+    try:
+        with transaction.atomic():
+            organization = Organization.objects.create(mnemonic=mnemonic, **stamps, **changes)
+            Membership.objects.create(organization=organization, user=user)
+    except IntegrityError:
+        raise errors.Conflict("Organization with this ID already exists.", code="duplicate") from None
+    return organization
+
+
+def edit_organization(organization: Organization, *, data: Json, user: User) -> Organization:
+    for key, value in records.organization(data).items():
+        setattr(organization, key, value)
+    organization.updated_at, organization.updated_by = timezone.now(), user.username
+    organization.save()
+    return organization
+
+
+def delete_organization(organization: Organization) -> None:
+    """Only while it owns nothing."""
+    with transaction.atomic():
+        Organization.objects.select_for_update().get(pk=organization.pk)
+        if organization.repos.exists():
+            raise errors.Conflict("The organization still owns repositories.")
+        organization.delete()
+
+
+def add_member(organization: Organization, user: User) -> None:
+    Membership.objects.get_or_create(organization=organization, user=user)
+
+
+def remove_member(organization: Organization, user: User) -> None:
+    Membership.objects.filter(organization=organization, user=user).delete()
+
+
+def create_user(*, data: Json) -> User:
+    """A new account, by staff."""
+    username = records.identity(data, records.mnemonic, field="username").lower()
+    person = records.read(data, {**_PERSON, "password": ("password", records.text)})
+    if User.objects.filter(username=username).exists():
+        raise errors.Conflict("User with this username already exists.", code="duplicate")
+    first, last = _split(person.get("name") or "")
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(
+                username, person.get("email"), person.get("password"), first_name=first, last_name=last
+            )
+            _save_profile(user, data)
+    except IntegrityError:
+        raise errors.Invalid("This address is taken.", fields={"email": ["This address is taken."]}) from None
+    return user
+
+
+def edit_user(user: User, *, data: Json) -> User:
+    """A person's own account: what the data mention."""
+    person = records.read(data, _PERSON)
+    if "name" in person:
+        user.first_name, user.last_name = _split(person["name"] or "")
+    if "email" in person:
+        user.email = person["email"] or ""
+    try:
+        with transaction.atomic():
+            user.save()
+            _save_profile(user, data)
+    except IntegrityError:
+        raise errors.Invalid("This address is taken.", fields={"email": ["This address is taken."]}) from None
+    return user
+
+
+def _save_profile(user: User, data: Json) -> None:
+    changes = records.read(data, _PROFILE)
+    if "extras" in changes:
+        changes["extras"] = changes["extras"] or {}
+    Profile.objects.update_or_create(user=user, defaults=changes)
+
+
+def _split(name: str) -> tuple[str, str]:
+    first, _, last = name.strip().partition(" ")
+    return first, last.strip()

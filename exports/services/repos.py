@@ -1,0 +1,116 @@
+"""Repositories and their versions: created, edited, cut, deleted."""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from core import errors
+from core.models import User
+from exports.formats import documents, records
+from exports.models import Organization, Repo, RepoVersion
+from exports.models.repos import HEAD
+from exports.services import exports
+from exports.writing import clock, versions
+
+Json = dict[str, Any]
+
+
+def create(owner: Organization | User, *, kind: str, data: Json, user: User) -> Repo:
+    """A new, empty source or collection with its HEAD."""
+    mnemonic = records.identity(data, records.mnemonic)
+    changes = records.repo(data, kind=kind, is_new=True)
+    return create_from(owner, kind=kind, mnemonic=mnemonic, changes=changes, user=user.username)
+
+
+def create_from(owner: Organization | User, *, kind: str, mnemonic: str, changes: Json, user: str) -> Repo:
+    """The same from changes already read."""
+    now = timezone.now()
+    is_org = isinstance(owner, Organization)
+    base = f"/orgs/{owner.mnemonic}/" if isinstance(owner, Organization) else f"/users/{owner.username}/"
+    values = {"name": mnemonic, "created_at": now, "updated_at": now, "created_by": user, "updated_by": user, **changes}
+    repo = Repo(
+        kind=kind,
+        organization=owner if is_org else None,
+        user=None if is_org else owner,
+        mnemonic=mnemonic,
+        uri=f"{base}{kind}s/{mnemonic}/",
+        write_clock=values["updated_at"],
+        **values,
+    )
+    try:
+        with transaction.atomic():
+            repo.save(force_insert=True)
+            versions.create_head(repo)
+    except IntegrityError:
+        words = f"{kind.capitalize()} with this ID already exists."
+        raise errors.Conflict(words, code="duplicate") from None
+    return repo
+
+
+def edit(repo: Repo, *, data: Json, user: User) -> Repo:
+    """Change what the data mention; everything else stays."""
+    changes = records.repo(data, kind=repo.kind, is_new=False)
+    with transaction.atomic():
+        lock = clock.lock(repo.pk)
+        fresh = lock.repo
+        for key, value in changes.items():
+            setattr(fresh, key, {**fresh.details, **value} if key == "details" else value)
+        fresh.updated_at, fresh.updated_by = lock.tick(), user.username
+        fresh.save()
+        lock.save()
+    return fresh
+
+
+def delete(repo: Repo) -> None:
+    """Delete a repository with its versions and exports; links end at once."""
+    with transaction.atomic():
+        clock.lock(repo.pk)
+        exports.end_all(repo.versions.all())
+        versions.erase(repo)
+
+
+def cut(repo: Repo, *, data: Json, user: User) -> RepoVersion:
+    """Freeze what HEAD holds now under a name."""
+    name = records.identity(data, records.version_name)
+    changes = records.version(data)
+    with transaction.atomic():
+        lock = clock.lock(repo.pk)
+        if repo.versions.filter(name=name).exists():
+            # the original's words
+            raise errors.Conflict(f"{repo.kind.capitalize()} version '{name}' already exist.", code="duplicate")
+        version = versions.cut(lock, versions.Wanted(name=name, user=user.username, **changes))
+        lock.save()
+        exports.automatic(version, user=user)
+    return version
+
+
+def edit_version(version: RepoVersion, *, data: Json, user: User) -> RepoVersion:
+    """Change a version's own metadata. Its rows stay frozen; an archive of it is stale from now on."""
+    changes = records.version(data)
+    with transaction.atomic():
+        lock = clock.lock(version.repo_id)
+        fresh = RepoVersion.objects.select_related("repo").get(pk=version.pk)
+        was_released = fresh.released
+        for key, value in changes.items():
+            setattr(fresh, key, value)
+        fresh.updated_at, fresh.updated_by = lock.tick(), user.username
+        if fresh.header is not None:
+            fresh.header = documents.amended(
+                fresh.header, updated_at=fresh.updated_at, updated_by=fresh.updated_by, **changes
+            )
+        fresh.save()
+        lock.save()
+        if fresh.released and not was_released:
+            exports.automatic(fresh, user=user)
+    return fresh
+
+
+def delete_version(version: RepoVersion) -> None:
+    """Delete a version with its archives."""
+    with transaction.atomic():
+        clock.lock(version.repo_id)
+        if version.name == HEAD:
+            raise errors.Conflict("HEAD cannot be deleted.")
+        exports.end_all(RepoVersion.objects.filter(pk=version.pk))
+        versions.erase_version(version)

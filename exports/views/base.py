@@ -1,0 +1,187 @@
+"""What every view of this API does first: who calls, what is asked about, may they see it (contract §2.2, in order)."""
+
+import gzip
+import re
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from core import api, auth, errors
+from core.models import User
+from exports import dialect
+from exports.formats import addresses, stamps, text
+from exports.models import Repo, RepoVersion
+from exports.models.repos import HEAD
+from exports.selectors import access, repos
+
+AUDIENCE = "exports"
+_TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f", "")
+_HEX = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_JSON_TYPES = ("application/json", "text/json", "")
+
+
+class View(api.View):
+    """Base of the API's views. ``finds`` says what the path names: nothing, ``owner``, ``repo`` or ``version``."""
+
+    dialect = dialect.DIALECT
+    finds: ClassVar[str] = ""
+    #: whether HEAD versions are refused before anything else is looked at
+    refuses_head: ClassVar[bool] = False
+
+    user: User | None = None
+    owner_url: str | None = None
+    repo: Repo
+    version: RepoVersion
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Bad token 401 → unknown 404 → private 401/403 → HEAD version 405; the method and the rest come after."""
+        if request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.META:
+            return  # a browser's preflight carries no credentials and must not depend on them
+        self.user = self.caller(request)
+        self.owner_url = self._owner_url(**kwargs)
+        self.find(**kwargs)
+        access.check_api_access(self.user)
+
+    def caller(self, request: Request) -> User | None:
+        """The token's user; a bad token is refused even on public content, as the original did."""
+        if "HTTP_AUTHORIZATION" not in request.META:
+            return None
+        secret = auth.authorization(request, "Token") or ""
+        token = auth.resolve_token(AUDIENCE, secret) if _HEX.fullmatch(secret) else None
+        if token is None:
+            raise errors.Unauthenticated("Invalid token.")
+        return token.user
+
+    def _owner_url(self, *, org: str = "", username: str = "", own: bool = False, **_: Any) -> str | None:
+        """``/orgs/O/`` or ``/users/U/``; ``/user/`` is the token's own."""
+        if own:
+            if self.user is None:
+                raise errors.Unauthenticated
+            return f"/users/{self.user.username}/"
+        if org:
+            return f"/orgs/{org}/"
+        return f"/users/{username}/" if username else None
+
+    def find(self, *, kind: str = "", repo: str = "", version: str = "", **_: Any) -> None:
+        """Load what the path names and check that the caller may see it."""
+        if self.finds not in ("repo", "version"):
+            return
+        uri = f"{self.owner_url}{kind}/{repo}/"
+        if self.finds == "version":
+            self.version = repos.version(uri, version)
+            self.repo = self.version.repo
+        else:
+            self.repo = repos.repo(uri)
+        self.rights = access.over_repo(self.user, self.repo)
+        self.rights.demand("read", self.user)
+        if self.refuses_head and version == HEAD and self.request.method != "OPTIONS":
+            raise HeadRefused(self.request.method or "")
+
+    def demand(self, what: str) -> None:
+        self.rights.demand(what, self.user)
+
+    def signed_in(self) -> User:
+        if self.user is None:
+            raise errors.Unauthenticated
+        return self.user
+
+    # -- reading the request ------------------------------------------------------------------------------------
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        value = self.request.query_params.get(name)
+        if value is None:
+            return default
+        if value.lower() in _TRUE:
+            return True
+        if value.lower() in _FALSE:
+            return False
+        raise errors.Invalid("Must be a valid boolean.", field=name)
+
+    def whole_number(self, name: str, *, least: int = 0) -> int | None:
+        value = self.request.query_params.get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit()) or len(value) > 18 or int(value) < least:
+            word = "positive" if least else "non-negative"
+            raise errors.Invalid(f"A valid {word} integer is required.", field=name)
+        return int(value)
+
+    def updated_since(self) -> Any:
+        value = self.request.query_params.get("updatedSince")
+        if not value:
+            return None
+        moment = stamps.parse(value)
+        if moment is None:
+            raise errors.Invalid(f'"{value}" is not a timestamp.', field="updatedSince")
+        return moment
+
+    def data(self, *, optional: bool = False) -> dict[str, Any]:
+        """The JSON object of the body; an empty one may count as ``{}``."""
+        kind = (self.request.content_type or "").split(";")[0].strip().lower()
+        raw = api.body(self.request, limit=settings.EXPORTS_BODY_MAX_BYTES)
+        if not raw and optional:
+            return {}
+        if kind not in _JSON_TYPES and not kind.endswith("+json"):
+            raise api.UnsupportedMedia(f'Unsupported media type "{kind}" in request.')
+        return parsed(raw)
+
+    # -- writing the answer -------------------------------------------------------------------------------------
+
+    def absolute(self, path: str) -> str:
+        return dialect.absolute(self.request._request, path)
+
+    def created(self, data: Any, url: str) -> HttpResponse:
+        return dialect.json_response(data, status=201, headers={"Location": self.absolute(addresses.wire(url))})
+
+    def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
+        finished = super().finalize_response(request, response, *args, **kwargs)
+        return squeezed(request, finished)
+
+
+class HeadRefused(errors.Fact):
+    """Exports exist only for versions that do not change."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__("Exports exist only for repository versions, not for HEAD.")
+        self.details["headers"] = {"Allow": "OPTIONS"}
+
+
+api.STATUS[HeadRefused] = 405
+
+
+def parsed(raw: bytes) -> dict[str, Any]:
+    """A JSON object a client sent; what cannot be stored is refused naming the field."""
+    if text.too_deep(raw):
+        raise errors.Invalid(f"JSON parse error - more than {text.MAX_DEPTH} levels", code="parse_error")
+    try:
+        value = _decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise errors.Invalid(f"JSON parse error - {error}", code="parse_error") from None
+    if not isinstance(value, dict):
+        raise errors.Invalid("JSON parse error - an object is expected", code="parse_error")
+    for name, item in value.items():
+        problem = text.fault(name) or text.fault(item)
+        if problem:
+            raise errors.Invalid(problem, field=name if not text.fault(name) else "detail")
+    return value
+
+
+def _decode(raw: bytes) -> Any:
+    return text.loads(raw.decode("utf-8-sig"))
+
+
+def squeezed(request: Request, response: Any) -> Any:
+    """gzip for JSON, when asked for and worth it; never for archives."""
+    wants = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
+    if not wants or not response.get("Content-Type", "").startswith("application/json"):
+        return response
+    if response.streaming or response.has_header("Content-Encoding") or len(response.content) < 500:
+        return response
+    response.content = gzip.compress(response.content, compresslevel=4, mtime=0)
+    response["Content-Encoding"] = "gzip"
+    if response.has_header("Content-Length"):
+        response["Content-Length"] = str(len(response.content))
+    return response

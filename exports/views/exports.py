@@ -1,0 +1,203 @@
+"""The export of a version: asked for, watched, fetched, deleted (contract §2.3, §2.4)."""
+
+from typing import Any
+
+from django import shortcuts
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from core import errors
+from exports import dialect
+from exports.formats import names, stamps
+from exports.models import ExportBuild
+from exports.selectors import builds, files
+from exports.serializers import exports as serializer
+from exports.services import exports as services
+from exports.services import links
+from exports.views import base, delivery
+
+_ACCEPTED = {kind: form for form, kind in names.CONTENT_TYPES.items()}
+
+
+class _OfVersion(base.View):
+    """What the export and its status have in common."""
+
+    finds = "version"
+    refuses_head = True
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.words: dialect.Statuses = dialect.STATUSES[settings.EXPORTS_DIALECT]
+        self.applied = ""
+        self.request = request
+        super().initial(request, *args, **kwargs)
+        self.choose_dialect()
+
+    def choose_dialect(self) -> None:
+        """``?dialect=`` wins over ``Prefer``, which wins over the setting; for this request only."""
+        asked = self.request.query_params.get("dialect")
+        if asked is not None:
+            if asked not in dialect.STATUSES:
+                known = ", ".join(dialect.STATUSES)
+                raise errors.Invalid(f'"{asked}" is not one of {known}.', field="dialect")
+            self.words = dialect.STATUSES[asked]
+            return
+        for preference in self.request.META.get("HTTP_PREFER", "").split(","):
+            name, _, value = preference.strip().partition("=")
+            if name.lower() == "ocl-dialect" and value.strip('"') in dialect.STATUSES:
+                self.words = dialect.STATUSES[value.strip('"')]
+                self.applied = f"ocl-dialect={value.strip(chr(34))}"
+
+    def form(self) -> str:
+        """The archive format asked for: ``?format=``, else ``Accept``, else the setting; never 406."""
+        asked = self.request.query_params.get("format")
+        if asked is not None:
+            if asked not in names.FORMATS:
+                raise errors.Invalid(f'"{asked}" is not one of {", ".join(names.FORMATS)}.', field="format")
+            return asked
+        for kind in self.request.META.get("HTTP_ACCEPT", "").split(","):
+            form = _ACCEPTED.get(kind.split(";")[0].strip().lower())
+            if form:
+                return form
+        return settings.EXPORTS_DEFAULT_FORMAT
+
+    def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
+        if self.applied:
+            response["Preference-Applied"] = self.applied
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Vary", "Accept, Authorization, Prefer")
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class Export(_OfVersion):
+    http_method_names = ["get", "post", "delete", "head", "options"]
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        form, plain, streamed = self.form(), self.flag("noRedirect"), self.flag("stream")
+        state = builds.state_of(self.version)
+        if state.ready is None:
+            return self.answer(state, status=self.words.pending if state.active else 204)
+        if streamed:
+            return self.streamed(state, state.ready, form)
+        if plain:
+            return self.described(state, state.ready, form)
+        return self.redirect(state, state.ready, form, status=self.words.ready)
+
+    def head(self, request: Request, **kwargs: Any) -> HttpResponseBase:
+        return self.get(request, **kwargs)
+
+    def post(self, request: Request, **_: Any) -> HttpResponseBase:
+        user = self.signed_in()
+        force = self.flag("force")
+        if force:
+            self.demand("admin")
+        form, plain = self.form(), self.flag("noRedirect")
+        requested = services.request(self.version, user=user, force=force)
+        if requested.outcome == "ready":
+            self.version.refresh_from_db(fields=["current_build"])
+        state = builds.state_of(self.version)
+        if requested.outcome == "created":
+            return self.answer(state, status=202, body=serializer.document(state))
+        if requested.outcome == "ready" and state.ready:
+            return self.already_there(state, state.ready, form, plain=plain)
+        body = {"detail": "An export of this version is already being created."}
+        status = self.words.post_active
+        return self.answer(state, status=status, body=body if status == 409 else None)
+
+    def delete(self, request: Request, **_: Any) -> HttpResponseBase:
+        self.signed_in()
+        self.demand("admin")
+        was_there = services.delete(self.version)
+        self.version.current_build = None
+        state = builds.state_of(self.version)
+        status = self.words.deleted if was_there else self.words.nothing_to_delete
+        return self.answer(state, status=status, body={"detail": "The export was deleted."} if status == 200 else None)
+
+    def options(self, request: Request, **_: Any) -> HttpResponseBase:
+        response = HttpResponse(b"", content_type="application/json")
+        is_head = getattr(self, "version", None) is not None and self.version.is_head
+        response["Allow"] = "OPTIONS" if is_head else "GET, POST, DELETE, HEAD, OPTIONS"
+        return response
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def answer(self, state: builds.ExportState, *, status: int, body: Any = None) -> HttpResponse:
+        response = dialect.json_response(body, status=status) if body is not None else HttpResponse(status=status)
+        if body is None:
+            del response["Content-Type"]
+        for name, value in serializer.headers(state).items():
+            response[name] = value
+        return response
+
+    def beside_archive(
+        self, response: HttpResponseBase, state: builds.ExportState, build: ExportBuild, form: str
+    ) -> Any:
+        told = serializer.archive_headers(state, build, form, size=files.size(build, form))
+        for name, value in {**serializer.headers(state), **told}.items():
+            response[name] = value
+        return response
+
+    def redirect(self, state: builds.ExportState, build: ExportBuild, form: str, *, status: int) -> HttpResponseBase:
+        response = HttpResponse(status=status)
+        del response["Content-Type"]
+        response["Location"] = self.absolute(links.path(build, form))
+        return self.beside_archive(response, state, build, form)
+
+    def already_there(
+        self, state: builds.ExportState, build: ExportBuild, form: str, *, plain: bool
+    ) -> HttpResponseBase:
+        response = HttpResponse(status=204 if plain else 303)
+        del response["Content-Type"]
+        if not plain:
+            response["URL"] = serializer.url(state)
+            if self.words.post_ready_location:
+                response["Location"] = self.absolute(links.path(build, form))
+        return self.beside_archive(response, state, build, form)
+
+    def described(self, state: builds.ExportState, build: ExportBuild, form: str) -> HttpResponseBase:
+        """``noRedirect=true``: the link in a body, for clients that cannot read a redirect."""
+        sums = {"zip": build.zip_sha256, "tgz": build.tgz_sha256}
+        body = {
+            "url": self.absolute(links.path(build, form)),
+            "lastUpdated": stamps.offset_iso(build.last_updated) if build.last_updated else None,
+            "size": files.size(build, form),
+            "sha256": sums.get(form),
+        }
+        return self.beside_archive(dialect.json_response(body), state, build, form)
+
+    def streamed(self, state: builds.ExportState, build: ExportBuild, form: str) -> HttpResponseBase:
+        """``stream=true``: the archive itself, for clients that follow nothing."""
+        response = delivery.whole(build, form, head=self.request.method == "HEAD")
+        return self.beside_archive(response, state, build, form)
+
+
+class Status(_OfVersion):
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        state = builds.state_of(self.version)
+        if "text/html" in request.META.get("HTTP_ACCEPT", ""):
+            response: HttpResponse = self.page(request, state)
+        else:
+            response = dialect.json_response(serializer.document(state))
+        for name, value in serializer.headers(state).items():
+            response[name] = value
+        return response
+
+    def page(self, request: Request, state: builds.ExportState) -> HttpResponse:
+        """The same for people; it refreshes itself while something is being built."""
+        context = {"state": state, "status": serializer.document(state), "version": self.version, "repo": self.repo}
+        return shortcuts.render(request._request, "exports/status.html", context)
+
+
+class Processing(base.View):
+    """Whether a build runs, as the original's clients ask."""
+
+    finds = "version"
+    refuses_head = True
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        state = builds.state_of(self.version)
+        return HttpResponse(str(state.active is not None), content_type="text/plain")

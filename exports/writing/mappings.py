@@ -1,0 +1,336 @@
+"""Writing mappings in sets, and keeping the names of their ends as they are at the moment."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.db.models import Q
+
+from exports.formats import addresses, documents, text
+from exports.models import Concept, Mapping, MappingVersion, Repo
+from exports.writing import drafts, store
+from exports.writing.clock import Clock
+
+State = documents.MappingState
+Target = documents.Target
+
+_PLAIN = ("external_id", "map_type", "extras", "retired", "retire_reason", "update_comment", "from_url", "from_name",
+          "from_source_version", "to_url", "to_source_url", "to_code", "to_name", "to_source_version",
+          "sort_weight")  # fmt: skip
+_ROW_COLUMNS = ("id", "source_id", "mnemonic", "uri", "created_at", "created_by", "from_concept_id", "to_concept_id",
+                "from_uri", "to_uri")  # fmt: skip
+_VERSION_COLUMNS = (
+    "id",
+    "mapping_id",
+    "source_id",
+    "fragment_id",
+    "uuid",
+    "version",
+    "previous",
+    "is_latest",
+    "retired",
+    "external_id",
+    "extras",
+    "update_comment",
+    "retire_reason",
+    "updated_at",
+    "updated_by",
+    "standard",
+    "smart",
+    "digest",
+    "kept",
+    "rank",
+    "search",
+    "map_type",
+    "from_url",
+    "from_name",
+    "from_source_version",
+    "to_url",
+    "to_source_url",
+    "to_code",
+    "to_name",
+    "to_source_version",
+    "sort_weight",
+)
+
+
+@dataclasses.dataclass
+class Entry:
+    """A mapping being written."""
+
+    draft: drafts.Draft
+    state: State
+    uri: str
+    old: State | None = None
+    digest: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        return self.old is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """What is stored here of the places a set of mappings points at."""
+
+    concepts: dict[str, tuple[int, str | None]]  # uri → (row id, display name)
+    repos: frozenset[str]
+
+    def origin(self, what: State) -> Target:
+        return self._target(what.from_url, what.from_url)
+
+    def target(self, what: State) -> Target:
+        return self._target(to_uri(what), what.to_source_url)
+
+    def _target(self, uri: str | None, source_url: str | None) -> Target:
+        place = addresses.place(source_url)
+        pk, name = self.concepts.get(uri or "", (0, None))
+        return Target(bool(place and place.repo_url in self.repos), bool(pk), name)
+
+
+def to_uri(what: State) -> str | None:
+    """URL of the concept a mapping points to, whether or not it is stored here."""
+    place = addresses.place(what.to_source_url)
+    if not place or not what.to_code:
+        return None
+    return f"{place.repo_url}concepts/{addresses.quoted(what.to_code)}/"
+
+
+def ends_of(states: Iterable[State]) -> Ends:
+    """Look up both ends of mappings; two statements for any number."""
+    uris: set[str] = set()
+    repos: set[str] = set()
+    for what in states:
+        uris.update(filter(None, (what.from_url, to_uri(what))))
+        for place in (addresses.place(what.from_url), addresses.place(what.to_source_url)):
+            if place:
+                repos.add(place.repo_url)
+    found = Concept.objects.filter(uri__in=uris).values_list("uri", "pk", "display_name")
+    here = Repo.objects.filter(uri__in=repos).values_list("uri", flat=True)
+    return Ends({uri: (pk, name) for uri, pk, name in found}, frozenset(here))
+
+
+def write(clock: Clock, wanted: Sequence[drafts.Draft]) -> list[drafts.Outcome]:
+    """Write drafts of one source, in order; the outcomes in the same order. Constant SQL per batch."""
+    outcomes: dict[int, drafts.Outcome] = {}
+    for wave in _waves(clock, wanted):
+        outcomes.update(_write_wave(clock, wave))
+    return [outcomes[id(draft)] for draft in wanted]
+
+
+def _waves(clock: Clock, wanted: Sequence[drafts.Draft]) -> Iterator[list[drafts.Draft]]:
+    """Number the nameless and split so that no mapping comes twice in a set."""
+    wave: dict[str, drafts.Draft] = {}
+    for draft in wanted:
+        if draft.id:
+            clock.used(draft.id)
+        else:
+            draft.id = clock.mapping_number()
+        if draft.id in wave:
+            yield list(wave.values())
+            wave = {}
+        wave[draft.id] = draft
+    if wave:
+        yield list(wave.values())
+
+
+def _write_wave(clock: Clock, wave: list[drafts.Draft]) -> dict[int, drafts.Outcome]:
+    repo = clock.repo
+    known = {found.id: found for found in latest(repo, [draft.id or "" for draft in wave])}
+    outcomes: dict[int, drafts.Outcome] = {}
+    entries: list[Entry] = []
+    for draft in wave:
+        old = known.get(draft.id or "")
+        error = drafts.refusal(draft, exists=old is not None, kind="Mapping")
+        if error:
+            outcomes[id(draft)] = drafts.failed(draft, error)
+            continue
+        entry = _entry(repo, draft, old)
+        if old and not draft.force and entry.digest == documents.mapping_checksums(old)[0]:
+            outcomes[id(draft)] = drafts.Outcome("unchanged", id=old.id, url=entry.uri, pk=old.number)
+            continue
+        entries.append(entry)
+    if entries:
+        _save(clock, entries)
+    for entry in entries:
+        result: drafts.Result = "created" if entry.is_new else "updated"
+        outcomes[id(entry.draft)] = drafts.Outcome(result, id=entry.state.id, url=entry.uri, pk=entry.state.number)
+    return outcomes
+
+
+def latest(repo: Repo, mnemonics: Sequence[str]) -> Iterator[State]:
+    """Latest states of the mappings of a source with these ids."""
+    versions = MappingVersion.objects.filter(is_latest=True, mapping__source=repo, mapping__mnemonic__in=mnemonics)
+    return (state(version, repo) for version in versions.select_related("mapping"))
+
+
+def state(version: MappingVersion, repo: Repo) -> State:
+    """A stored version as its document needs it; the ends are looked up by whoever renders."""
+    return State(
+        id=version.mapping.mnemonic,
+        number=version.mapping_id,
+        pk=version.pk,
+        uuid=version.uuid,
+        version=version.version,
+        previous=version.previous,
+        external_id=version.external_id,
+        map_type=version.map_type,
+        retired=version.retired,
+        from_url=version.from_url,
+        from_name=version.from_name,
+        from_source_version=version.from_source_version,
+        to_url=version.to_url,
+        to_source_url=version.to_source_url,
+        to_code=version.to_code,
+        to_name=version.to_name,
+        to_source_version=version.to_source_version,
+        sort_weight=version.sort_weight,
+        extras=version.extras,
+        update_comment=version.update_comment,
+        retire_reason=version.retire_reason,
+        created_at=version.mapping.created_at,
+        created_by=version.mapping.created_by,
+        updated_at=version.updated_at,
+        updated_by=version.updated_by,
+        is_latest=version.is_latest,
+        public=not repo.is_private,
+        standard=version.standard,
+        smart=version.smart,
+        kept=version.kept,
+    )
+
+
+def _entry(repo: Repo, draft: drafts.Draft, old: State | None) -> Entry:
+    base = old or State(id=draft.id or "")
+    changes = {key: draft.changes[key] for key in _PLAIN if key in draft.changes}
+    new = dataclasses.replace(base, **{"update_comment": None, **changes}, kept=None, public=not repo.is_private)
+    uri = f"{repo.uri}mappings/{addresses.quoted(new.id)}/"
+    return Entry(draft, new, uri, old=old, digest=documents.mapping_checksums(new)[0])
+
+
+def _save(clock: Clock, entries: list[Entry]) -> None:
+    fresh = [entry for entry in entries if entry.is_new]
+    for entry, pk in zip(fresh, store.ids(Mapping, len(fresh)), strict=True):
+        entry.state.number = pk
+    for entry, pk in zip(entries, store.ids(MappingVersion, len(entries)), strict=True):
+        entry.state.pk = pk
+        _stamp(clock, entry)
+    ends = ends_of(entry.state for entry in entries)
+    _save_rows(clock.repo, entries, ends)
+    old = [documents.no_longer_latest(entry.old) for entry in entries if entry.old]
+    store.swap_fragments(MappingVersion, [_finished(clock.repo, one, ends) for one in old], is_latest=False)
+    keys = store.save_fragments([_finished(clock.repo, entry.state, ends) for entry in entries])
+    store.copy(
+        MappingVersion,
+        _VERSION_COLUMNS,
+        (_columns(clock.repo, e, key) for e, key in zip(entries, keys, strict=True)),
+    )
+
+
+def _stamp(clock: Clock, entry: Entry) -> None:
+    new, given, user = entry.state, entry.draft.imported, entry.draft.user
+    own = documents.mapping_checksums(new)
+    sums = given.checksums if given else {}
+    new.standard, new.smart = sums.get("standard") or own[0], sums.get("smart") or own[1]
+    new.previous = entry.old.version if entry.old else None
+    new.is_latest = True
+    if given is None:
+        new.uuid = new.version = str(new.pk)
+        new.updated_at, new.updated_by = clock.tick(), user
+        if entry.is_new:
+            new.created_at, new.created_by = new.updated_at, user
+        return
+    moment = given.updated_at or clock.tick()
+    clock.witness(moment)
+    new.uuid, new.version = given.uuid or str(new.pk), given.version or str(new.pk)
+    new.updated_at, new.created_at = moment, given.created_at or moment
+    new.created_by, new.updated_by = given.created_by or user, given.updated_by or user
+    new.kept = given.kept or None
+
+
+def _save_rows(repo: Repo, entries: list[Entry], ends: Ends) -> None:
+    def link(uri: str | None) -> int | None:
+        return ends.concepts.get(uri or "", (None, None))[0]
+
+    store.copy(
+        Mapping,
+        _ROW_COLUMNS,
+        (
+            (e.state.number, repo.pk, e.state.id, e.uri, e.state.created_at, e.state.created_by,
+             link(e.state.from_url), link(to_uri(e.state)), e.state.from_url, to_uri(e.state))
+            for e in entries
+            if e.is_new
+        ),
+    )  # fmt: skip
+    moved = [
+        e.state for e in entries if e.old and (e.old.from_url, to_uri(e.old)) != (e.state.from_url, to_uri(e.state))
+    ]
+    if moved:
+        store.execute(
+            f"UPDATE {store.table(Mapping)} m"
+            " SET from_uri = n.a, to_uri = n.b, from_concept_id = n.c, to_concept_id = n.d"
+            " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS n(pk, a, b, c, d)"
+            " WHERE m.id = n.pk",
+            [
+                [one.number for one in moved],
+                [one.from_url for one in moved],
+                [to_uri(one) for one in moved],
+                [link(one.from_url) for one in moved],
+                [link(to_uri(one)) for one in moved],
+            ],
+        )
+
+
+def _finished(repo: Repo, what: State, ends: Ends) -> store.Finished:
+    whole = dataclasses.replace(what, origin=ends.origin(what), target=ends.target(what))
+    return store.Finished(what.pk, documents.mapping(whole, repo.home))
+
+
+def _columns(repo: Repo, entry: Entry, fragment: int) -> tuple[Any, ...]:
+    new, given = entry.state, entry.draft.imported
+    extras = None if new.extras is None else text.dumps(new.extras)
+    return (
+        *(new.pk, new.number, repo.pk, fragment, new.uuid, new.version, new.previous, new.is_latest, new.retired),
+        *(new.external_id, extras, new.update_comment, new.retire_reason, new.updated_at, new.updated_by),
+        *(new.standard, new.smart, entry.digest, text.dumps(new.kept) if new.kept else None),
+        *(given.rank if given else new.pk, search(new), new.map_type, new.from_url, new.from_name),
+        *(new.from_source_version, new.to_url, new.to_source_url, new.to_code, new.to_name, new.to_source_version),
+        new.sort_weight,
+    )
+
+
+def search(what: State) -> str:
+    """The text ``q`` looks through."""
+    parts = (what.id, documents.code_of(what.from_url), what.from_name, what.to_code, what.to_name)
+    return "\n".join(part for part in parts if part).lower()
+
+
+def link(fresh: dict[str, int]) -> list[int]:
+    """Tie stored mappings to concepts that have just appeared; the row ids of the mappings."""
+    found: list[int] = []
+    for side in ("from", "to"):
+        found += [
+            row[0]
+            for row in store.rows(
+                f"UPDATE {store.table(Mapping)} m SET {side}_concept_id = n.pk"
+                f" FROM unnest(%s::text[], %s::bigint[]) AS n(uri, pk) WHERE m.{side}_uri = n.uri RETURNING m.id",
+                [list(fresh), list(fresh.values())],
+            )
+        ]
+    return found
+
+
+def renew(mapping_pks: Sequence[int], *, about: Sequence[int] = ()) -> None:
+    """Render the latest versions of mappings anew: these, and those about renamed concepts."""
+    if not mapping_pks and not about:
+        return
+    which = Q(mapping__in=mapping_pks) | Q(mapping__from_concept__in=about) | Q(mapping__to_concept__in=about)
+    versions = list(
+        MappingVersion.objects.select_for_update(of=("self",))
+        .filter(which, is_latest=True)
+        .select_related("mapping", "source")
+        .order_by("pk")
+    )
+    states = [(state(version, version.source), version.source) for version in versions]
+    ends = ends_of(what for what, _ in states)
+    store.swap_fragments(MappingVersion, [_finished(repo, what, ends) for what, repo in states], is_latest=True)
