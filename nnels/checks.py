@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -35,7 +36,7 @@ def choices(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register(checks.Tags.database)
-def extensions(databases: list[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+def extensions(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Search needs `unaccent` and `pg_trgm`; encoding and character classification are checked by the core."""
     found: list[checks.CheckMessage] = []
     for alias in databases or []:

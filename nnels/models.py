@@ -181,7 +181,7 @@ class File(models.Model):
     name = models.CharField(max_length=255)
     bytes = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
-    blob_key = models.CharField(max_length=255, unique=True)
+    blob_key = models.CharField(max_length=255)
     missing = models.BooleanField(default=False)
     verified_at = models.DateTimeField(null=True, blank=True)
 
@@ -189,9 +189,14 @@ class File(models.Model):
         ordering = ["item_id", "format", "part"]
         constraints = [
             models.UniqueConstraint(fields=["item", "format", "part"], name="nnels_file_place"),
+            # Synthetic titles of measurements share a few blobs; every real file has its own.
+            models.UniqueConstraint(
+                fields=["blob_key"], condition=~Q(blob_key__startswith="nnels/bulk/"), name="nnels_file_blob"
+            ),
             models.CheckConstraint(condition=Q(bytes__gt=0), name="nnels_file_bytes"),
             models.CheckConstraint(condition=Q(format__in=Format.values), name="nnels_file_format"),
         ]
+        indexes = [models.Index(fields=["blob_key"], name="nnels_file_blob_key")]
 
     def __str__(self) -> str:
         return f"{self.item_id} {self.format} {self.part}"

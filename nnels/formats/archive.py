@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from lxml import etree
+
 from nnels.formats import metadata, xml
 
 MAX_ENTRIES = 20_000
@@ -63,7 +65,7 @@ def read(book: zipfile.ZipFile, name: str, *, broken: str, limit: int = xml.LIMI
     return raw
 
 
-def document(book: zipfile.ZipFile, name: str, *, broken: str) -> xml.etree._Element:
+def document(book: zipfile.ZipFile, name: str, *, broken: str) -> etree._Element:
     """The root of an XML member."""
     try:
         return xml.parse(read(book, name, broken=broken))

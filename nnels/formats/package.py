@@ -48,7 +48,7 @@ def read(root: etree._Element) -> metadata.Metadata:
 
 def _metadata_elements(root: etree._Element) -> list[etree._Element]:
     block = next((element for element in root.iter() if xml.local(element) == "metadata"), None)
-    return [] if block is None else [element for element in block.iter() if isinstance(element.tag, str)]
+    return [] if block is None else [element for element in block.iter() if xml.local(element)]
 
 
 def _refines(elements: list[etree._Element]) -> dict[tuple[str, str], str]:

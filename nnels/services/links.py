@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -70,7 +71,7 @@ def _content_type(file: items.FileRow) -> str:
 
 
 def _log(issued: Mapping[int, list[int]], asked: Asked, now: datetime.datetime, expires_at: datetime.datetime) -> None:
-    values: list[object] = []
+    values: list[Any] = []
     for item_id, file_ids in issued.items():
         values += [
             now, asked.account.id, item_id, file_ids, expires_at, asked.purpose, asked.request_id, prefix(asked.address)

@@ -75,7 +75,9 @@ class Resource(api.View):
 
     # --- OPTIONS ----------------------------------------------------------------------------------------------------
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def options(  # type: ignore[override]
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         """The structure of the resource, exactly as published; `?all=1` appends what we added."""
         is_all = self.params.get("all") == "1"
         href = self.described_href(request, **kwargs)

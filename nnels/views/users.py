@@ -62,7 +62,9 @@ class Me(_Users):
         caller = callers.identify(self.presented(request))
         return self.href(caller.account.id) if caller else f"{self.collection_href}/me"
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def options(  # type: ignore[override]
+        self, request: Request, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         response = super().options(request, *args, **kwargs)
         response["Cache-Control"] = "private, no-cache"
         return response

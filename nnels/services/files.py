@@ -1,0 +1,50 @@
+"""Which blobs are alive, and asking for imports."""
+
+import pathlib
+import uuid as uuids
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import transaction
+
+from core import errors, jobs
+from core.models import User
+from nnels import models, tasks
+
+
+def live_blobs(keys: Sequence[str]) -> set[str]:
+    """The keys some row names: files, retired files (they have a sweep of their own), reports of imports."""
+    return {
+        *models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
+        *models.RetiredBlob.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
+        *models.ImportRun.objects.filter(report_key__in=keys).values_list("report_key", flat=True),
+    }
+
+
+def import_root() -> pathlib.Path:
+    """The folder below which imports may be asked for; `Invalid` when none is set."""
+    if not settings.NNELS_IMPORT_ROOT:
+        raise errors.Invalid("NNELS_IMPORT_ROOT is not set.", field="folder")
+    return pathlib.Path(settings.NNELS_IMPORT_ROOT).resolve()
+
+
+def request_import(
+    folder: str, *, requested_by: User, rights: str | None = None, is_published: bool = True
+) -> models.ImportRun:
+    """Ask for the import of a folder below the root; while one is active for it, that one is returned."""
+    root = import_root()
+    path = (root / folder).resolve()
+    if not path.is_relative_to(root) or not path.is_dir():
+        raise errors.Invalid("There is no such folder below the import root.", field="folder")
+    params = {"folder": str(path), "rights": rights, "is_published": is_published}
+    with transaction.atomic():
+        job, _ = jobs.submit(tasks.IMPORT.name, params, fingerprint=str(path)[-200:], requested_by=requested_by)
+        run, _ = models.ImportRun.objects.get_or_create(
+            job_id=job.pk, defaults={"who": requested_by, "folder": str(path)[:1024]}
+        )
+    return run
+
+
+def cancel_import(job_id: uuids.UUID) -> bool:
+    """Ask an import to stop; committed titles stay."""
+    return jobs.cancel(job_id)
