@@ -100,7 +100,7 @@ WORKS = (
          ("Ite, missa est.", "La porte de l'église de Péribonka s'ouvrit et les hommes commencèrent à sortir."),
          description="Récit du Canada français.", is_open=True, more=("txt",)),
     Work("Un été québécois", "Anonyme", "1899", "fra", ("Québec (Province)", "Saisons"),
-         ("L'été venait tard sur les rives du fleuve, et il repartait tôt.",), is_published=False),
+         ("L'été venait tard sur les rives du fleuve, et il repartait tôt.",), is_open=True),
     Work("Contes", "Perrault, Charles", "1697", "fra", ("Contes de fées",),
          ("Il était une fois une petite fille de village, la plus jolie qu'on eût su voir.",), more=("daisy202",)),
     Work("Don Quijote de la Mancha", "Cervantes Saavedra, Miguel de", "1605", "spa", ("Caballeros y caballería",),
