@@ -238,6 +238,22 @@ EXPORTS_IMPORT_HOSTS: list[str] = env.list("EXPORTS_IMPORT_HOSTS", default=[])
 
 # --- registry -------------------------------------------------------------------------------------------------
 
+REGISTRY_TOKEN_DAYS: int = env.int("REGISTRY_TOKEN_DAYS", default=90)
+REGISTRY_MAX_DOCUMENTS: int = env.int("REGISTRY_MAX_DOCUMENTS", default=200_000)
+REGISTRY_MAX_DOCUMENT_BYTES: int = env.int("REGISTRY_MAX_DOCUMENT_BYTES", default=10 * 1_048_576)
+REGISTRY_MAX_LISTING_BYTES: int = env.int("REGISTRY_MAX_LISTING_BYTES", default=50 * 1_048_576)
+REGISTRY_CONNECTIONS: int = env.int("REGISTRY_CONNECTIONS", default=16)
+REGISTRY_CONNECTIONS_PER_HOST: int = env.int("REGISTRY_CONNECTIONS_PER_HOST", default=8)
+REGISTRY_CONNECT_SECONDS: float = env.float("REGISTRY_CONNECT_SECONDS", default=10)
+REGISTRY_READ_SECONDS: float = env.float("REGISTRY_READ_SECONDS", default=30)
+REGISTRY_REQUEST_SECONDS: float = env.float("REGISTRY_REQUEST_SECONDS", default=60)
+REGISTRY_RUN_SECONDS: int = env.int("REGISTRY_RUN_SECONDS", default=6 * 3600)
+REGISTRY_LEASE_SECONDS: int = env.int("REGISTRY_LEASE_SECONDS", default=60)
+REGISTRY_BACKOFF_SECONDS: float = env.float("REGISTRY_BACKOFF_SECONDS", default=1)
+REGISTRY_CKAN_HOSTS: list[str] = env.list("REGISTRY_CKAN_HOSTS", default=[])
+REGISTRY_CKAN_KEY: str = env.str("REGISTRY_CKAN_KEY", default="")
+REGISTRY_KEEP_RUNS: int = env.int("REGISTRY_KEEP_RUNS", default=30)
+
 # --- usermgmt -------------------------------------------------------------------------------------------------
 
 # Searches run on connections of their own, so that their short statement timeout binds nothing else.
