@@ -100,7 +100,7 @@ class Signer:
         now: float | None = None,
         method: str = "GET",
     ) -> str:
-        """A link for one ``method``, valid for ``expires`` seconds (1 … 604800) from ``now`` (Unix time; default: the clock)."""
+        """A link for one ``method``, valid ``expires`` seconds (1 … 604800) from ``now`` (Unix time, default now)."""
         if not 1 <= expires <= _MAX_EXPIRES:
             raise ValueError(f"a signed link lasts 1 … {_MAX_EXPIRES} seconds, not {expires}")
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if now is None else now))

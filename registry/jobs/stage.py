@@ -70,6 +70,7 @@ class Waiting:
     content_sha256: str
     validator_version: str
     same_listing: bool
+    valid: bool
 
 
 @dataclass(slots=True)
@@ -191,17 +192,19 @@ reported AS (
 SELECT (SELECT count(*) FROM lease), (SELECT count(*) FROM written)
 """
 
-_WAITING = """
+_WAITING_COLUMNS = """
 SELECT s.id, s.identity, s.url, s.listed_date, s.listed_size,
     coalesce(r.etag, ''), coalesce(r.last_modified, ''), coalesce(r.content_sha256, ''),
     coalesce(r.validator_version, ''),
     coalesce(s.listed_date = r.listed_date AND s.listed_size = r.listed_size AND r.settled
-        AND r.stale_since IS NULL AND NOT %(full)s, false)
+        AND r.stale_since IS NULL AND NOT %(full)s, false),
+    coalesce(r.valid, false)
 FROM registry_stagedrecord s
 LEFT JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
-WHERE s.run_id = %(run)s AND s.outcome = '' AND s.id > %(after)s
-ORDER BY s.id LIMIT %(limit)s
-"""
+WHERE s.run_id = %(run)s AND s.outcome = ''"""
+
+_WAITING = f"{_WAITING_COLUMNS} AND s.id > %(after)s ORDER BY s.id LIMIT %(limit)s"
+_WAITING_OF = f"{_WAITING_COLUMNS} AND s.identity_sha256 = ANY(%(hashes)s) ORDER BY s.id"
 
 _UNCHANGED = f"""
 WITH {_LEASE}
@@ -272,6 +275,13 @@ class Stage:
                 return
             after = batch[-1].id
             yield batch
+
+    def waiting_of(self, identities: Sequence[str]) -> list[Waiting]:
+        """Those of the given documents that still have no outcome."""
+        hashes = [identity_hash(identity) for identity in identities]
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING_OF, {**self._keys, "hashes": hashes, "full": False})
+            return [Waiting(*row) for row in cursor.fetchall()]
 
     def clear(self) -> None:
         """Forget what was staged and reported, for a run that starts over."""

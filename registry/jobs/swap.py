@@ -74,7 +74,8 @@ WHERE s.run_id = %(run)s AND s.outcome IN ('unchanged', 'carried')
 # Listed but not to be had: the previous bytes stay served, marked stale.
 _MARK_STALE = """
 UPDATE registry_record r SET
-    last_seen = %(now)s, stale_since = coalesce(r.stale_since, %(now)s), fetch_issue = s.fetch_issue
+    last_seen = %(now)s, fetch_issue = s.fetch_issue,
+    stale_since = CASE WHEN r.content_sha256 <> '' THEN coalesce(r.stale_since, %(now)s) END
 FROM registry_stagedrecord s
 WHERE s.run_id = %(run)s AND s.outcome = 'failed'
     AND r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
@@ -95,6 +96,18 @@ ORDER BY s.id
 ON CONFLICT (harvest_id, identity_sha256) DO UPDATE SET {_UPDATES},
     stale_since = NULL, fetch_issue = NULL, last_seen = %(now)s,
     changed_at = CASE WHEN r.content_sha256 = EXCLUDED.content_sha256 THEN r.changed_at ELSE EXCLUDED.changed_at END
+"""
+
+# A report tells the whole state of the source: what was wrong with unchanged documents still is.
+_REPEAT_ISSUES = """
+INSERT INTO registry_runissue (run_id, url, identifier, stage, severity, code, line, "column", message)
+SELECT %(run)s, r.url, r.file_id, i.stage, i.severity, i.code, i.line, i."column", i.message
+FROM registry_stagedrecord s
+JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
+CROSS JOIN LATERAL jsonb_to_recordset(r.issues) AS i(
+    stage text, severity text, code text, line integer, "column" integer, message text)
+WHERE s.run_id = %(run)s AND s.outcome IN ('unchanged', 'carried') AND r.error_count + r.warning_count > 0
+ORDER BY s.id
 """
 
 _DUPLICATES = """
@@ -139,13 +152,14 @@ def swap(run: HarvestRun, *, now: datetime) -> Counts:
         noted = do(_NOTE_CHANGES)
         removed = do(_REMOVE)
         kept = do(_KEEP)
-        stale_before = do(_MARK_STALE)
+        do(_REPEAT_ISSUES)
+        do(_MARK_STALE)
         placed = do(_PLACE)
         do(_DUPLICATES)
         cursor.execute(_COUNT, keys)
         records, good, stale, added = cursor.fetchone()
         do(_CLEAR)
-        if placed or removed or stale_before:
+        if placed or removed:
             do(_TOUCH_FOLDER)
     changed = noted - added
     return Counts(records, good, records - good, added, changed, removed, kept, stale)

@@ -1,0 +1,333 @@
+"""The engine's HTTP client: many requests at once over few kept-alive connections, in a thread of its own.
+
+Addresses are checked and pinned by `core.egress` on every hop; here are the caps, retries, pauses and redirects of
+contract 4.1 and 4.4. The job's thread stays free for the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+import yarl
+from django.conf import settings
+
+from core import egress
+from registry.formats import listing
+
+T = TypeVar("T")
+
+REDIRECTS: Final = 5
+RETRIES: Final = 3
+RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
+REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
+LONGEST_PAUSE: Final = 300.0
+BLOCK: Final = 65_536
+
+
+class FetchError(Exception):
+    """A request that did not give what it should; `code` is for the report, `message` for people.
+
+    Remote bodies are never repeated (contract 8).
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+class BlockedError(FetchError):
+    """The address must not be asked (contract 8, SSRF)."""
+
+
+class _RetryableError(FetchError):
+    """Worth trying again, after `after` seconds if the server said so."""
+
+    def __init__(self, code: str, message: str, *, status: int = 0, after: float | None = None) -> None:
+        super().__init__(code, message, status=status)
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps of one run; a source may lower the connections."""
+
+    connections: int
+    per_host: int
+    connect_seconds: float
+    read_seconds: float
+    request_seconds: float
+    backoff_seconds: float
+
+    @classmethod
+    def of(cls, max_connections: int | None) -> Limits:
+        per_host = max_connections or settings.REGISTRY_CONNECTIONS_PER_HOST
+        return cls(
+            connections=max(per_host, settings.REGISTRY_CONNECTIONS),
+            per_host=per_host,
+            connect_seconds=settings.REGISTRY_CONNECT_SECONDS,
+            read_seconds=settings.REGISTRY_READ_SECONDS,
+            request_seconds=settings.REGISTRY_REQUEST_SECONDS,
+            backoff_seconds=settings.REGISTRY_BACKOFF_SECONDS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer: final URL, status, lower-cased headers, body after decompression (bytes)."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """A header's value if it is printable ASCII that we could send back; else empty."""
+        value = self.headers.get(name, "")
+        return value if value.isascii() and value.isprintable() and len(value) < 1000 else ""
+
+
+def user_agent() -> str:
+    """Who we are and where to complain."""
+    contact = settings.CONTACT_URL or settings.PUBLIC_BASE_URL or f"mailto:{settings.CONTACT_EMAIL}"
+    return f"Quincunx-Registry/1.0 (+{contact})"
+
+
+class Network:
+    """An event loop in a thread with one session; `with Network(limits) as network: network.call(coroutine)`."""
+
+    def __init__(self, limits: Limits, *, headers: Mapping[str, str] | None = None, origin: str = "") -> None:
+        self.limits = limits
+        self.requests = 0
+        self._headers = dict(headers or {})
+        self._origin = origin
+        self._paused_until: dict[str, float] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="harvest-network", daemon=True)
+        self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="harvest-validate")
+        self._session: aiohttp.ClientSession | None = None
+        self._store: aiohttp.ClientSession | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.call(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.call(self._close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self.threads.shutdown(cancel_futures=True)
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it here."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine on the loop without waiting; it must handle its own errors."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _open(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=egress.connector(limit=self.limits.connections, limit_per_host=self.limits.per_host),
+            timeout=aiohttp.ClientTimeout(
+                total=self.limits.request_seconds,
+                sock_connect=self.limits.connect_seconds,
+                sock_read=self.limits.read_seconds,
+            ),
+            headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip, deflate"},
+            auto_decompress=False,  # our own decompression stops at the cap
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        # our own store may well have a private address, so it is not asked through the guard
+        self._store = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.limits.connections),
+            timeout=aiohttp.ClientTimeout(total=30, sock_connect=2),
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            trust_env=False,
+        )
+
+    async def _close(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for session in (self._session, self._store):
+            if session is not None:
+                await session.close()
+        await self._loop.shutdown_asyncgens()
+
+    async def fetch(
+        self, url: str, *, cap: int, headers: Mapping[str, str] | None = None, post: bytes | None = None
+    ) -> Answer:
+        """One document, with retries and redirects; any final status is an answer, its body read only for 200."""
+
+        async def once() -> Answer:
+            async with self.opened(url, headers=headers, post=post) as (final, response):
+                body = b""
+                if response.status == 200:
+                    body = b"".join([block async for block in self.blocks(response, cap=cap)])
+                return Answer(final, response.status, _lowered(response.headers), body)
+
+        return await self.retrying(url, once)
+
+    async def retrying(self, url: str, once: Callable[[], Awaitable[T]]) -> T:
+        """Do `once` until it succeeds or fails for good: three retries, pauses as the host asks (4.4)."""
+        for attempt in range(RETRIES + 1):
+            try:
+                return await once()
+            except _RetryableError as error:
+                await self._before_retry(attempt, error, url)
+        raise AssertionError("unreachable: the last attempt raises")
+
+    async def _before_retry(self, attempt: int, error: _RetryableError, url: str) -> None:
+        if attempt == RETRIES:
+            raise FetchError(error.code, error.message, status=error.status) from error
+        if error.after is not None:
+            self._pause(url, error.after)
+        else:
+            await asyncio.sleep(self.limits.backoff_seconds * 2**attempt)
+
+    @asynccontextmanager
+    async def opened(
+        self, url: str, *, headers: Mapping[str, str] | None = None, post: bytes | None = None
+    ) -> AsyncIterator[tuple[str, aiohttp.ClientResponse]]:
+        """The response after redirects, with its final URL; its body is still to be read. One attempt."""
+        session = self._session
+        if session is None:
+            raise RuntimeError("the network is not open")
+        current = url
+        try:
+            for _hop in range(REDIRECTS + 1):
+                egress.check_url(current)
+                await self._unpaused(current)
+                self.requests += 1
+                async with session.request(
+                    "GET" if post is None else "POST",
+                    yarl.URL(current, encoded=True),
+                    headers={**self._own_headers(current), **(headers or {})},
+                    data=post,
+                    allow_redirects=False,
+                ) as response:
+                    if response.status not in REDIRECT_STATUS:
+                        _refuse_retryable(response)
+                        yield current, response
+                        return
+                    current = _redirected(current, response)
+                    post = None if response.status in (301, 302, 303) else post
+            raise FetchError("redirects", "There are too many redirects.")
+        except egress.Blocked as error:
+            raise BlockedError("blocked_address", "The address is not allowed.") from error
+        except egress.Failed as error:
+            raise _RetryableError("connection", "The server cannot be reached.") from error
+        except TimeoutError as error:
+            raise _RetryableError("timeout", "The server did not answer in time.") from error
+        except aiohttp.ClientPayloadError as error:
+            raise _RetryableError("truncated", "The answer ended early.") from error
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise FetchError("bad_url", "The address is not valid.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _RetryableError("connection", "The connection failed.") from error
+
+    async def blocks(self, response: aiohttp.ClientResponse, *, cap: int) -> AsyncIterator[bytes]:
+        """The decompressed body in blocks; more than `cap` bytes is an error, however small it was on the wire."""
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        total = 0
+        if encoding in ("", "identity"):
+            async for block in response.content.iter_any():
+                total += len(block)
+                _refuse_large(total, cap)
+                yield block
+            return
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise FetchError("encoding", "The content encoding is not supported.")
+        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        try:
+            async for block in response.content.iter_any():
+                while block:
+                    out = inflate.decompress(block, BLOCK)
+                    block = inflate.unconsumed_tail
+                    total += len(out)
+                    _refuse_large(total, cap)
+                    yield out
+        except zlib.error as error:
+            raise FetchError("encoding", "The compressed answer is broken.") from error
+        if not inflate.eof:
+            raise _RetryableError("truncated", "The answer ended early.")
+
+    async def put(self, url: str, data: bytes) -> int:
+        """PUT bytes to our own store by a signed link; the status."""
+        session = self._store
+        if session is None:
+            raise RuntimeError("the network is not open")
+        async with session.put(yarl.URL(url, encoded=True), data=data, allow_redirects=False) as response:
+            await response.read()
+            return response.status
+
+    def _own_headers(self, url: str) -> Mapping[str, str]:
+        """Credentials of the source, for its own origin only."""
+        return self._headers if self._headers and listing.origin(url) == listing.origin(self._origin) else {}
+
+    def _pause(self, url: str, seconds: float) -> None:
+        host = urlsplit(url).netloc
+        until = time.monotonic() + min(seconds, LONGEST_PAUSE)
+        self._paused_until[host] = max(self._paused_until.get(host, 0.0), until)
+
+    async def _unpaused(self, url: str) -> None:
+        """Wait while the host has asked us to."""
+        while (left := self._paused_until.get(urlsplit(url).netloc, 0.0) - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _refuse_large(total: int, cap: int) -> None:
+    if total > cap:
+        raise FetchError("too_large", f"The answer is larger than {cap} bytes.")
+
+
+def _redirected(current: str, response: aiohttp.ClientResponse) -> str:
+    target = urljoin(current, response.headers.get("Location", ""))
+    if not target.lower().startswith(("http://", "https://")):
+        raise BlockedError("blocked_address", "The redirect leads to an address that is not allowed.")
+    return listing.normalise_url(target)
+
+
+def _refuse_retryable(response: aiohttp.ClientResponse) -> None:
+    if response.status in RETRY_STATUS:
+        after = retry_after(response.headers.get("Retry-After", ""), now=datetime.now(UTC))
+        raise _RetryableError("status", f"The server answered {response.status}.", status=response.status, after=after)
+
+
+def retry_after(value: str, *, now: datetime) -> float | None:
+    """Seconds a `Retry-After` header asks for, as seconds or as a date, at most five minutes; else `None`."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:6]), LONGEST_PAUSE)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - now).total_seconds()), LONGEST_PAUSE)

@@ -1,0 +1,199 @@
+"""List a web-accessible folder: breadth first, folders below the source only, each page once (contract 4.3).
+
+Links go to the staging table while a page streams in; nothing here grows with the number of documents but the set of
+folders seen. A page that is not what it should be fails the run, so that an outage never looks like a purge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from django.conf import settings
+
+from core import jobs as core_jobs
+from registry.formats import listing, validation
+from registry.jobs import client, stage
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the crawl must know of a harvest; a snapshot, so that later edits do not touch a run."""
+
+    url: str
+    erddap: bool
+    max_depth: int
+    scope: str
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    skip_broken_folders: bool = False
+
+    @classmethod
+    def of(cls, settings_of_run: dict[str, Any]) -> Source:
+        return cls(
+            url=settings_of_run["url"],
+            erddap=settings_of_run["harvest_type"] == "ERDDAP-WAF",
+            max_depth=settings_of_run["max_depth"],
+            scope=settings_of_run["document_scope"],
+            include=tuple(settings_of_run["include"]),
+            exclude=tuple(settings_of_run["exclude"]),
+            skip_broken_folders=settings_of_run["skip_broken_folders"],
+        )
+
+
+@dataclass(slots=True)
+class Found:
+    """What a crawl says beside the documents."""
+
+    issues: list[tuple[str, validation.Issue]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    deeper: set[str] = field(default_factory=set)
+
+
+def wanted(url: str, source: Source, root: str) -> bool:
+    """Whether a listed document is within the source's scope and passes its globs."""
+    parts, base = urlsplit(url), urlsplit(root)
+    if source.scope != "any" and (parts.hostname or "") != (base.hostname or ""):
+        return False
+    if source.scope == "prefix" and not (
+        listing.origin(url) == listing.origin(root) and parts.path.startswith(listing.folder_of(root))
+    ):
+        return False
+    path = unquote(parts.path)
+    names = (path, path.rpartition("/")[2])
+    if source.include and not _matches(names, source.include):
+        return False
+    return not _matches(names, source.exclude)
+
+
+def _matches(names: Iterable[str], globs: Iterable[str]) -> bool:
+    patterns = tuple(globs)
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+class Page:
+    """One listing page, read on the network's loop and handed over in blocks of links."""
+
+    def __init__(self, network: client.Network, url: str, *, erddap: bool) -> None:
+        self._network = network
+        self.url = url
+        self._erddap = erddap
+
+    def links(self) -> Iterator[list[listing.Link]]:
+        """Blocks of links; afterwards `url` is the final one. Raises FetchError for what is no complete listing.
+
+        A page that breaks half-way is read again, so links may repeat.
+        """
+        blocks: asyncio.Queue[list[listing.Link] | Exception | None] = asyncio.Queue(maxsize=4)
+        self._network.start(self._pump(blocks))
+        while (block := self._network.call(blocks.get())) is not None:
+            if isinstance(block, Exception):
+                raise block
+            yield block
+
+    async def _pump(self, blocks: asyncio.Queue[list[listing.Link] | Exception | None]) -> None:
+        try:
+            await self._network.retrying(self.url, lambda: self._read(blocks))
+        except Exception as error:  # noqa: BLE001 - raised again by the job's thread
+            await blocks.put(error)
+        else:
+            await blocks.put(None)
+
+    async def _read(self, blocks: asyncio.Queue[list[listing.Link] | Exception | None]) -> None:
+        async with self._network.opened(self.url) as (final, response):
+            if response.status != 200:
+                raise client.FetchError("status", f"The server answered {response.status}.", status=response.status)
+            self.url = final
+            kind = response.headers.get("Content-Type", "")
+            parser = listing.ListingParser(final, content_type=kind, erddap=self._erddap)
+            try:
+                async for block in self._network.blocks(response, cap=settings.REGISTRY_MAX_LISTING_BYTES):
+                    await blocks.put(parser.feed(block))
+                await blocks.put(parser.close())
+            except listing.UnreadableListingError as problem:
+                raise client.FetchError("unreadable", f"The page cannot be read: {problem}.") from problem
+            _refuse_cut(response, parser)
+
+
+def _refuse_cut(response: aiohttp.ClientResponse, parser: listing.ListingParser) -> None:
+    """A page whose end only the closing of the connection tells must say itself that it is complete."""
+    has_end = "Content-Length" in response.headers or "chunked" in response.headers.get("Transfer-Encoding", "")
+    if not has_end and not parser.is_closed:
+        raise client.FetchError("truncated", "The listing ended early.")
+
+
+def crawl(
+    network: client.Network,
+    source: Source,
+    *,
+    emit: Callable[[list[stage.Listed]], object],
+    check: Callable[[], None],
+) -> Found:
+    """Walk the source's folders; `emit` gets blocks of documents within the scope, repeats included.
+
+    Raises `Failure("listing_failed")` for a page that cannot be had, `Failure("blocked_address")` if it must not.
+    """
+    found = Found()
+    root = ""
+    seen: set[str] = {listing.normalise_url(source.url)}
+    folders = deque([(listing.normalise_url(source.url), 0)])
+    while folders:
+        check()
+        url, depth = folders.popleft()
+        page = Page(network, url, erddap=source.erddap)
+        try:
+            for links in page.links():
+                check()
+                root = root or page.url
+                emit([_listed(link) for link in links if _is_wanted(link, source, root)])
+                _note_folders(links, depth=depth, source=source, root=root, seen=seen, folders=folders, found=found)
+        except client.FetchError as error:
+            if depth == 0 or not source.skip_broken_folders:
+                raise _failure(url, error) from error
+            found.broken.append(url)
+            message = f"The folder could not be listed and its records were kept: {error.message}"
+            found.issues.append((url, validation.Issue("list", "warning", "broken_folder", message)))
+        seen.add(page.url)
+    if found.deeper:
+        message = f"{len(found.deeper)} folders lie deeper than {source.max_depth} levels and were not listed."
+        found.issues.append((root, validation.Issue("list", "warning", "depth", message)))
+    return found
+
+
+def _failure(url: str, error: client.FetchError) -> core_jobs.Failure:
+    code = "blocked_address" if isinstance(error, client.BlockedError) else "listing_failed"
+    return core_jobs.Failure(code, f"The listing {url} failed: {error.message}")
+
+
+def _is_wanted(link: listing.Link, source: Source, root: str) -> bool:
+    return listing.is_document(link.url) and wanted(link.url, source, root)
+
+
+def _listed(link: listing.Link) -> stage.Listed:
+    return stage.Listed(link.url, link.url, link.date, link.size)
+
+
+def _note_folders(
+    links: Iterable[listing.Link],
+    *,
+    depth: int,
+    source: Source,
+    root: str,
+    seen: set[str],
+    folders: deque[tuple[str, int]],
+    found: Found,
+) -> None:
+    for link in links:
+        if link.url in seen or source.erddap or not listing.is_folder_below(link.url, root):
+            continue
+        if depth >= source.max_depth:
+            found.deeper.add(link.url)
+            continue
+        seen.add(link.url)
+        folders.append((link.url, depth + 1))

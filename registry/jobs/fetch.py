@@ -1,0 +1,236 @@
+"""Fetch, check and store the documents a run waits for, many at a time (contract 4.4).
+
+Coroutines on the network's loop fetch and store, two threads validate, the job's thread talks to the database. Every
+queue is bounded: only as many documents are in memory as there are workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import aiohttp
+from django.conf import settings
+
+from core import blobs
+from registry.formats import validation
+from registry.jobs import client, stage
+
+SETTLED_AFTER: Final = timedelta(minutes=2)
+SETTLED_LISTING: Final = timedelta(hours=26)
+STORE_TRIES: Final = 3
+STORE_STATUS: Final = (200, 201, 204)
+
+
+class StorageDownError(Exception):
+    """The blob store did not take a document after all tries."""
+
+
+def blob_key(sha256: str) -> str:
+    """Where the bytes of a document are stored."""
+    return f"registry/docs/{sha256[:2]}/{sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What decides how documents are looked at in this run."""
+
+    uid: str
+    full_check: bool = False
+    stored_only: bool = False
+
+
+def is_settled(answer: client.Answer, *, listed_date: datetime | None, now: datetime) -> bool:
+    """Whether a file had rested when we fetched it, so that an equal listing proves it unchanged (4.4, step 1)."""
+    modified, date = _http_date(answer.header("last-modified")), _http_date(answer.header("date"))
+    if modified is not None and date is not None:
+        return date - modified > SETTLED_AFTER
+    return listed_date is not None and now - listed_date > SETTLED_LISTING
+
+
+def _http_date(value: str) -> datetime | None:
+    if not value:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Pool:
+    """Workers on the network's loop: `put` batches in, `take` results out, `raise_fatal` says why all stopped."""
+
+    def __init__(self, network: client.Network, staged: stage.Stage, options: Options) -> None:
+        self._network = network
+        self._stage = staged
+        self._options = options
+        self._waiting: asyncio.Queue[stage.Waiting] = asyncio.Queue()
+        self._results: queue.Queue[stage.Result] = queue.Queue()
+        self._fatal: Exception | None = None
+        self.in_flight = 0
+        # half of the workers fetch while the others validate and store
+        for _ in range(network.limits.per_host + network.limits.connections):
+            network.start(self._work())
+
+    def put(self, batch: Sequence[stage.Waiting]) -> None:
+        """Hand over documents; the caller keeps `in_flight` bounded."""
+        self.in_flight += len(batch)
+        self._network.call(self._enqueue(batch))
+
+    async def _enqueue(self, batch: Sequence[stage.Waiting]) -> None:
+        for waiting in batch:
+            self._waiting.put_nowait(waiting)
+
+    def take(self, *, most: int, seconds: float) -> list[stage.Result]:
+        """Up to `most` results: waits up to `seconds` for the first, then takes what is there."""
+        found: list[stage.Result] = []
+        try:
+            found.append(self._results.get(timeout=seconds))
+            while len(found) < most:
+                found.append(self._results.get_nowait())
+        except queue.Empty:
+            self.raise_fatal()
+        self.in_flight -= len(found)
+        return found
+
+    def raise_fatal(self) -> None:
+        """Raise what stopped the workers, if anything did."""
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _work(self) -> None:
+        while True:
+            waiting = await self._waiting.get()
+            try:
+                self._results.put(await self._document(waiting))
+            except StorageDownError as error:
+                self._fatal = error
+                return
+            except Exception as error:  # noqa: BLE001 - handed to the job's thread, which raises it
+                self._fatal = error
+                return
+
+    async def _document(self, waiting: stage.Waiting) -> stage.Result:
+        if waiting.same_listing or self._options.stored_only:
+            return await self._revalidate(waiting)
+        try:
+            answer = await self._network.fetch(
+                waiting.url, cap=settings.REGISTRY_MAX_DOCUMENT_BYTES, headers=_conditions(waiting)
+            )
+        except client.FetchError as error:
+            return self._failed(waiting, error.code, error.message)
+        if answer.status == 304 and waiting.content_sha256:
+            return await self._same_bytes(waiting, answer)
+        if answer.status != 200:
+            return self._failed(waiting, "status", f"The server answered {answer.status}.")
+        loop = asyncio.get_running_loop()
+        sha256, verdict = await loop.run_in_executor(self._network.threads, _examine, answer.body, waiting)
+        if verdict is None:
+            return await self._same_bytes(waiting, answer)
+        await store(self._network, sha256, answer.body)
+        columns = stage.content_columns(verdict, url=waiting.url, sha256=sha256, size=len(answer.body))
+        columns |= self._headers(waiting, answer)
+        columns["waf_name"] = self._stage.waf_name(waiting.identity)
+        return stage.Result(
+            waiting.id,
+            "fetched",
+            waiting.url,
+            columns,
+            [issue.as_dict() for issue in verdict.issues],
+            is_good=verdict.is_valid,
+            received=len(answer.body),
+        )
+
+    async def _same_bytes(self, waiting: stage.Waiting, answer: client.Answer) -> stage.Result:
+        """The bytes are those we have: keep them, or validate them anew if our validator has changed."""
+        headers = self._headers(waiting, answer)
+        if waiting.validator_version == validation.VALIDATOR_VERSION:
+            return stage.Result(waiting.id, "unchanged", waiting.url, headers, is_good=waiting.valid)
+        return await self._revalidate(waiting, headers)
+
+    async def _revalidate(self, waiting: stage.Waiting, headers: dict[str, Any] | None = None) -> stage.Result:
+        """Validate the stored bytes; without any, or with the store away, the old verdict stays."""
+        loop = asyncio.get_running_loop()
+        if not waiting.content_sha256:
+            return stage.Result(waiting.id, "carried", waiting.url)
+        try:
+            body = await loop.run_in_executor(None, _stored, waiting.content_sha256)
+        except blobs.StoreUnavailable as error:
+            raise StorageDownError("the store did not answer") from error
+        if body is None:
+            return self._failed(waiting, "blob_missing", "The stored copy is missing.")
+        verdict = await loop.run_in_executor(self._network.threads, validation.validate, body)
+        columns = stage.content_columns(verdict, url=waiting.url, sha256=waiting.content_sha256, size=len(body))
+        columns |= headers or {
+            "etag": waiting.etag,
+            "last_modified": waiting.last_modified,
+            "settled": waiting.same_listing,
+            "fetched_at": datetime.now(UTC),
+            "listed_date": waiting.listed_date,
+            "listed_size": waiting.listed_size,
+        }
+        columns["waf_name"] = self._stage.waf_name(waiting.identity)
+        issues = [issue.as_dict() for issue in verdict.issues]
+        return stage.Result(waiting.id, "fetched", waiting.url, columns, issues, is_good=verdict.is_valid)
+
+    def _headers(self, waiting: stage.Waiting, answer: client.Answer) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        return {
+            "etag": answer.header("etag"),
+            "last_modified": answer.header("last-modified")[:60],
+            "settled": is_settled(answer, listed_date=waiting.listed_date, now=now),
+            "fetched_at": now,
+        }
+
+    def _failed(self, waiting: stage.Waiting, code: str, message: str) -> stage.Result:
+        issue = validation.Issue("fetch", "error", code, message).as_dict()
+        columns = {
+            "title": waiting.url,
+            "issues": [issue],
+            "error_count": 1,
+            "waf_name": self._stage.waf_name(waiting.identity),
+        }
+        return stage.Result(waiting.id, "failed", waiting.url, columns, [issue], fetch_issue=issue)
+
+
+async def store(network: client.Network, sha256: str, data: bytes) -> None:
+    """PUT a document with three tries; the store's outage fails the run, not the document (4.1)."""
+    for attempt in range(STORE_TRIES):
+        try:
+            status = await network.put(blobs.upload_url(blob_key(sha256)), data)
+        except (OSError, aiohttp.ClientError):
+            status = 0
+        if status in STORE_STATUS:
+            return
+        if attempt < STORE_TRIES - 1:
+            await asyncio.sleep(network.limits.backoff_seconds * 2**attempt)
+    raise StorageDownError("the store did not take a document")
+
+
+def _conditions(waiting: stage.Waiting) -> dict[str, str]:
+    """Validators for a conditional request, if we still have the bytes they belong to."""
+    if not waiting.content_sha256:
+        return {}
+    conditions = {"If-None-Match": waiting.etag, "If-Modified-Since": waiting.last_modified}
+    return {name: value for name, value in conditions.items() if value}
+
+
+def _examine(body: bytes, waiting: stage.Waiting) -> tuple[str, validation.Verdict | None]:
+    """Hash and, unless the bytes are those we validated before, validate; runs in a thread."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    return sha256, None if sha256 == waiting.content_sha256 else validation.validate(body)
+
+
+def _stored(sha256: str) -> bytes | None:
+    try:
+        with blobs.reader(blob_key(sha256)) as reader:
+            return reader.read()
+    except blobs.Missing:
+        return None
