@@ -21,6 +21,7 @@ urlpatterns = [
     path("", include("registry.urls")),
     path("", include("exports.urls")),
     path("", include("nnels.urls")),
+    path("", include("registry.urls_last")),
     path("", views.landing, name="landing"),
     re_path(r"", views.not_found),
 ]

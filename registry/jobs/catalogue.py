@@ -84,14 +84,12 @@ class Catalogue:
             raise core_jobs.Failure("csw_exception", f"The catalogue answered {answer.status}.")
         return answer.body
 
-    def _store(
-        self, page: csw.Page, *, check: Callable[[], None], noted: Callable[[list[stage.Result]], None]
-    ) -> int:
+    def _store(self, page: csw.Page, *, check: Callable[[], None], noted: Callable[[list[stage.Result]], None]) -> int:
         """Stage a page's records with what validation says; how many were new to this run."""
         bodies: dict[str, bytes] = {}
         for identity, body in zip(page.identities, page.records, strict=True):
             bodies.setdefault(identity, body)
-        fresh = self._stage.list([stage.Listed(identity, self._url) for identity in bodies])
+        fresh = self._stage.place([stage.Listed(identity, self._url) for identity in bodies])
         waiting = self._stage.waiting_of(list(bodies))
         checks = [self._network.threads.submit(_examined, item, bodies[item.identity], self._stage) for item in waiting]
         results = [self._settled(check, done) for done in checks]
@@ -123,4 +121,3 @@ def _examined(waiting: stage.Waiting, body: bytes, staged: stage.Stage) -> stage
     return stage.Result(
         waiting.id, "fetched", waiting.url, columns, issues, is_good=verdict.is_valid, received=len(body)
     )
-

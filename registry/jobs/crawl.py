@@ -100,7 +100,7 @@ class Page:
     async def _pump(self, blocks: asyncio.Queue[list[listing.Link] | Exception | None]) -> None:
         try:
             await self._network.retrying(self.url, lambda: self._read(blocks))
-        except Exception as error:  # noqa: BLE001 - raised again by the job's thread
+        except Exception as error:
             await blocks.put(error)
         else:
             await blocks.put(None)

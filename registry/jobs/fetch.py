@@ -113,7 +113,7 @@ class Pool:
             except StorageDownError as error:
                 self._fatal = error
                 return
-            except Exception as error:  # noqa: BLE001 - handed to the job's thread, which raises it
+            except Exception as error:
                 self._fatal = error
                 return
 

@@ -137,7 +137,7 @@ class _Harvesting:
 
     def _emit(self, documents: list[stage.Listed]) -> None:
         self.attempt.check()
-        self.listed += self.staged.list(documents)
+        self.listed += self.staged.place(documents)
         limit = settings.REGISTRY_MAX_DOCUMENTS
         if self.listed > limit:
             raise core_jobs.Failure("too_many_documents", f"The source lists more than {limit} documents.")
@@ -250,4 +250,3 @@ def _compared(run: HarvestRun) -> tuple[int, int, int]:
         )
         listed, previous, missing = cursor.fetchone()
         return listed, previous, missing
-

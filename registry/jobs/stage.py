@@ -243,7 +243,7 @@ class Stage:
             "harvest": run.harvest_id,
         }
 
-    def list(self, documents: Sequence[Listed]) -> int:
+    def place(self, documents: Sequence[Listed]) -> int:
         """Add listed documents, repeats once; how many were new."""
         rows = [{"identity": d.identity, "url": d.url, "date": d.date, "size": d.size} for d in documents]
         return self._write(_LIST, rows)
