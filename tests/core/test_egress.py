@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -109,6 +110,11 @@ def resolving(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[list[str]]]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
+
+
+def no_name(*_: Any, **__: Any) -> Any:
+    """A resolver that knows nothing."""
+    raise socket.gaierror(-2, "Name or service not known")
 
 
 # --- URLs -----------------------------------------------------------------------------------------------------
@@ -314,24 +320,22 @@ def test_the_next_address_is_tried_when_one_refuses(site: Site, monkeypatch: pyt
     assert egress.get(f"http://two.example:{site.port}/").body == b"second"
 
 
-def test_hosts_that_do_not_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_do_not_answer(site: Site) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(egress.Failed) as caught:
             egress.get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
         assert isinstance(caught.value, errors.Unavailable)
 
-    def no_name(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_name)
-    with pytest.raises(egress.Failed, match="no address"):
+    with mock.patch.object(socket, "getaddrinfo", no_name), pytest.raises(egress.Failed, match="no address"):
         egress.get("http://nowhere.example/")
 
 
-def test_a_resolver_that_hangs_is_left_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: site.over.wait(60) and [])
-    with pytest.raises(egress.Failed, match="not resolved in time"):
+def test_a_resolver_that_hangs_is_left_behind(site: Site) -> None:
+    with (
+        mock.patch.object(socket, "getaddrinfo", side_effect=lambda *_, **__: site.over.wait(60) and []),
+        pytest.raises(egress.Failed, match="not resolved in time"),
+    ):
         egress.get("http://hanging.example/", seconds=0.2)
 
 
@@ -655,12 +659,8 @@ def test_the_crawlers_connector_never_reaches_metadata(site: Site) -> None:
             crawl(url)
 
 
-def test_names_without_an_address_fail_in_the_crawler(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_name(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_name)
-    with pytest.raises(egress.Failed):
+def test_names_without_an_address_fail_in_the_crawler() -> None:
+    with mock.patch.object(socket, "getaddrinfo", no_name), pytest.raises(egress.Failed):
         crawl("http://nowhere.example/")
 
 
