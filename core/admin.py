@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -13,7 +14,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import format_html
 
-from core import errors, jobs
+from core import errors, jobs, mail, webhooks
 from core.models import ApiToken, EmailAddress, Job, Mail, User, WebhookDelivery
 
 admin.site.site_header = "Quincunx"
@@ -157,18 +158,20 @@ class Jobs(ReadOnly):
 
 
 class Outgoing(ReadOnly):
-    """A queue of messages; failed ones can be sent again."""
+    """A queue of messages; failed and waiting ones can be sent again at once."""
 
     actions = ["send_again"]
+    retry: ClassVar[Callable[[Any], bool]]
 
     @admin.action(description="Send again")
     def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        count = queryset.exclude(state="sent").update(state="queued", attempts=0, next_at=timezone.now(), last_error="")
+        count = sum(type(self).retry(row) for row in queryset)
         self.message_user(request, f"{count} messages were queued again.")
 
 
 @admin.register(Mail)
 class Mails(Outgoing):
+    retry = staticmethod(mail.retry)
     list_display = ["kind", "to", "subject", "state", "attempts", "next_at", "sent_at", "last_error"]
     list_filter = ["state", "kind", "created_at"]
     search_fields = ["to", "subject"]
@@ -176,6 +179,7 @@ class Mails(Outgoing):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveries(Outgoing):
+    retry = staticmethod(webhooks.retry)
     list_display = ["event", "url", "state", "size", "attempts", "next_at", "sent_at", "last_status", "last_error"]
     list_filter = ["state", "event", "created_at"]
     search_fields = ["url"]

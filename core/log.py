@@ -9,9 +9,11 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 SECRET_KEYS = frozenset({"authorization", "access_token", "refresh_token", "password", "secret", "token", "cookie"})
-# Secrets that may stand in a path or query: NNELS refresh tokens, query tokens, S3 signatures, one-time links.
+# Secrets that may stand in a path or query: NNELS refresh tokens, reveal and reset links, one-time links, query
+# tokens, S3 signatures.
 SECRET_TEXT = re.compile(
-    r"(/refresh-token/|/reveal/|/exports/dl/|[?&](?:access[_-]token|X-Amz-Signature|X-Amz-Credential|token)=)[^\s/&?\"']+"
+    r"(/refresh-token/|/reveal/|/verify/|/exports/dl/|/password/reset/[^\s/]+/"
+    r"|[?&](?:access[_-]token|X-Amz-Signature|X-Amz-Credential|token)=)[^\s/&?\"']+"
 )
 
 

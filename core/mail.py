@@ -118,6 +118,6 @@ def sweep() -> int:
     return BOX.sweep()
 
 
-def retry(mail: Mail) -> None:
-    """Send a mail that was given up, with all its tries anew."""
-    BOX.again(mail)
+def retry(mail: Mail) -> bool:
+    """Send a mail now, with all its tries anew; False when it has been sent."""
+    return BOX.again(mail)

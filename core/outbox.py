@@ -26,6 +26,7 @@ Row = TypeVar("Row", Mail, WebhookDelivery)
 _GROWTH: Final = 4.0
 # The sweep leaves a row alone this long after it fell due: its own job is on the way.
 _PATIENCE: Final = timedelta(seconds=30)
+_NEAR: Final = timedelta(minutes=2)
 
 
 class Undelivered(Exception):
@@ -73,12 +74,16 @@ class Outbox(Generic[Row]):
         jobs.submit(self.job, {"id": pk}, fingerprint=str(pk))
 
     def work(self, run: jobs.Run) -> dict[str, Any]:
-        """The job: one try, and its own way back into the queue after a failure."""
+        """The job: one try. It waits for a next one that is near; the sweep makes a new job for one that is far."""
         again = self.attempt(run.params["id"])
-        if again is not None:
-            wait = max(0.0, (again - timezone.now()).total_seconds())
-            raise jobs.Retry(wait, "not_delivered", "The other side did not take it.", counts=False)
-        return {}
+        if again is None:
+            return {}
+        wait = again - timezone.now()
+        if wait > _NEAR:
+            return {"again_at": again.isoformat()}
+        raise jobs.Retry(
+            max(0.0, wait.total_seconds()), "not_delivered", "The other side did not take it.", counts=False
+        )
 
     def attempt(self, pk: int) -> datetime | None:
         """Try once to deliver a due row; when to try again, or None when it is settled or somebody else's."""
@@ -143,9 +148,12 @@ class Outbox(Generic[Row]):
             self._submit(pk)
         return len(found)
 
-    def again(self, row: Row) -> None:
-        """Give a failed row all its tries anew (what an operator's button does)."""
+    def again(self, row: Row) -> bool:
+        """Deliver a row now, with all its tries anew (what an operator's button does); False when it is delivered."""
+        fresh = {"state": self.model.State.QUEUED, "attempts": 0, "next_at": timezone.now(), "last_error": ""}
         with transaction.atomic():
-            fresh = {"state": self.model.State.QUEUED, "attempts": 0, "next_at": timezone.now(), "last_error": ""}
-            if self.model._default_manager.filter(pk=row.pk, state=self.model.State.FAILED).update(**fresh):
+            waiting = self.model._default_manager.filter(pk=row.pk).exclude(state=self.model.State.SENT)
+            is_found = bool(waiting.update(**fresh))
+            if is_found:
                 self.announce(row)
+        return is_found

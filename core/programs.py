@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 WORKER_NODE = "quincunx"
@@ -52,7 +52,8 @@ def main() -> None:
     options = which.add_parser("beat")
     options.add_argument("--schedule", type=Path, default=Path("/tmp/beat-schedule"))  # noqa: S108 - the container's own
     chosen = vars(parser.parse_args())
-    argv = {"web": web, "worker": worker, "beat": beat}[chosen.pop("program")](**chosen)
+    lines: dict[str, Callable[..., list[str]]] = {"web": web, "worker": worker, "beat": beat}
+    argv = lines[chosen.pop("program")](**chosen)
     os.execv(argv[0], argv)  # noqa: S606 - taking the program's place is the purpose
 
 

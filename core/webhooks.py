@@ -158,6 +158,6 @@ def sweep() -> int:
     return BOX.sweep()
 
 
-def retry(delivery: WebhookDelivery) -> None:
-    """Deliver again what was given up, with all its tries anew."""
-    BOX.again(delivery)
+def retry(delivery: WebhookDelivery) -> bool:
+    """Deliver now, with all its tries anew; False when it has been delivered."""
+    return BOX.again(delivery)

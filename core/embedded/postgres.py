@@ -149,10 +149,12 @@ def has_name(user: int) -> bool:
 
 
 def give_to_nobody(data: pathlib.Path, password_file: pathlib.Path) -> None:
-    """Let the user nobody own the data and reach it; the folders above grant passage only."""
+    """Let the user nobody own the data and reach it; the one folder above that is ours grants passage, no more."""
     os.chown(data, NOBODY, NOBODY)
     os.chown(password_file, NOBODY, NOBODY)
     os.chown(data.parent, NOBODY, NOBODY)
+    above = data.parent.parent
+    above.chmod(above.stat().st_mode | 0o001)
     program = pathlib.Path(binary("postgres"))
     closed = [str(folder) for folder in (*data.parents[1:], *program.parents) if not folder.stat().st_mode & 0o001]
     if closed:
