@@ -15,3 +15,6 @@ class UsermgmtConfig(ApiConfig):
 
     def ready(self) -> None:
         from usermgmt import tasks  # noqa: F401 - registers jobs, mails and ticks
+        from usermgmt.views import raw_path
+
+        raw_path.connect()

@@ -11,7 +11,7 @@ from usermgmt.formats import ranges, wire
 from usermgmt.models.clients import SEARCH_SCOPE
 from usermgmt.selectors import directory
 from usermgmt.services import usage
-from usermgmt.views import gate
+from usermgmt.views import gate, raw_path
 
 PREFIX = "/api/v1/users/"
 
@@ -71,10 +71,9 @@ def _people(found: directory.Found, window: ranges.Window) -> HttpResponse:
 def _term(request: HttpRequest, kind: str) -> str | None:
     """The search term of the path, percent-decoded once; None when its bytes are not UTF-8.
 
-    Django's own `path` re-escapes broken bytes, so `PATH_INFO` is read: each of its characters is one byte (PEP 3333).
+    Django's own `path` re-escapes broken bytes, so the path is read as the server gave it.
     """
-    raw = request.META["PATH_INFO"].encode("latin-1").partition(f"{PREFIX}{kind}".encode())[2]
-    raw = raw.removeprefix(b"/")
+    raw = raw_path.of(request).partition(f"{PREFIX}{kind}".encode())[2].removeprefix(b"/")
     if not _ends_escaped(request):
         raw = raw.removesuffix(b"/")
     try:
