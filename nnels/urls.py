@@ -41,5 +41,6 @@ urlpatterns = [
     *resource(r"repo[_-]items/(?P<ids>[\s\S]+?)", items.Item),
     re_path(r"^repo-items/?$", items.Items.as_view()),
     re_path(r"^repo-items/(?P<ids>[\s\S]+?)/?$", items.Item.as_view()),
-    re_path(r"^api(?:/[\s\S]*)?$", api.catch_all(dialect.DIALECT)),
+    # common ground: unknown paths below /api/v1/ and /api/v2/ are the registry's 404
+    re_path(r"^api(?!/v[12](?:/|$))(?:/[\s\S]*)?$", api.catch_all(dialect.DIALECT)),
 ]

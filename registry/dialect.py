@@ -77,6 +77,6 @@ class View(api.View):
     def allowed_methods(self) -> list[str]:
         return list(self.allow)
 
-    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         """200 and empty, whoever asks; no `Access-Control-Allow-Methods` (up)."""
         return HttpResponse(b"", content_type="application/json")

@@ -132,12 +132,12 @@ STATUSES: Final = ("ok", "fail", "pending", "harvesting", "deleting", "never")
 
 def _by_status(found: QuerySet[Harvest], status: str) -> QuerySet[Harvest]:
     if status in ("ok", "fail"):
-        return found.filter(last_status=status, active_state=None, deleting=False)
+        return found.filter(Q(active_state=None), last_status=status, deleting=False)
     if status in ("pending", "harvesting"):
-        return found.filter(active_state="queued" if status == "pending" else "running", deleting=False)
+        return found.filter(Q(active_state="queued" if status == "pending" else "running"), deleting=False)
     if status == "deleting":
         return found.filter(deleting=True)
-    return found.filter(last_finished=None, active_state=None, deleting=False) if status == "never" else found
+    return found.filter(Q(active_state=None), last_finished=None, deleting=False) if status == "never" else found
 
 
 def visible_harvest(uid: str, access: Access) -> Harvest:

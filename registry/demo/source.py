@@ -273,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, self._page_of_records(start, source.csw_page or most), {"Content-Type": "application/xml"})
 
     def _own_url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/csw"  # type: ignore[str-bytes-safe]
+        return f"http://127.0.0.1:{self.server.server_address[1]}/csw"  # type: ignore[index]
 
     def _page_of_records(self, start: int, most: int) -> bytes:
         source = self.source

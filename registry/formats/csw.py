@@ -108,7 +108,7 @@ def read_page(document: bytes) -> Page:
     matched = _number(results.get("numberOfRecordsMatched"))
     if matched is None:
         raise CswError("SearchResults does not say how many records match")
-    elements = [child for child in results if isinstance(child.tag, str)]
+    elements = [child for child in results if iso.local(child)]
     for element in elements:
         element.tail = None
     return Page(
@@ -148,7 +148,7 @@ def _root(document: bytes) -> etree._Element:
 def _exception_text(root: etree._Element) -> str:
     """Only the standard's code and locator: remote words are not repeated (contract 8)."""
     for element in root.iter():
-        if isinstance(element.tag, str) and etree.QName(element).localname == "Exception":
+        if iso.local(element) == "Exception":
             code = element.get("exceptionCode", "")[:60]
             return code if code.isalnum() else "no code"
     return "no code"

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from lxml import etree
 
@@ -70,8 +70,14 @@ def module_of(namespace: str) -> str:
 
 def local(element: etree._Element) -> str:
     """An element's name without namespace; empty for comments and processing instructions."""
-    tag = element.tag
+    tag: Any = element.tag  # a function for comments, which the stubs do not know
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+
+
+def line(element: etree._Element) -> int | None:
+    """Where an element stands in its document, if the parser knew."""
+    found: Any = element.sourceline
+    return found if isinstance(found, int) else None
 
 
 def children(element: etree._Element | None, *names: str) -> Iterator[etree._Element]:
@@ -97,7 +103,7 @@ def text(element: etree._Element | None) -> str:
         return ""
     for child in element:
         if local(child) in ("CharacterString", "Anchor", "FileName", "MimeFileType", "URL", "DateTime", "Date"):
-            return " ".join("".join(child.itertext()).split())
+            return " ".join("".join(str(part) for part in child.itertext()).split())
         if local(child) == "PT_FreeText":
             continue
     return " ".join((element.text or "").split())

@@ -218,9 +218,10 @@ class _Events:
         elif tag == "html":
             self.is_closed = True
 
-    def data(self, text: str) -> None:
+    def data(self, data: str | bytes) -> None:
         if self._head_depth > 0:
             return
+        text = data if isinstance(data, str) else data.decode()
         if self._open is not None:
             self._open.text += text
             return
@@ -244,7 +245,7 @@ class _Events:
             self._anchors = []
         self._before = ""
 
-    def comment(self, text: str) -> None:
+    def comment(self, text: str | bytes) -> None:
         """Comments hold nothing a listing needs."""
 
     def close(self) -> None:
@@ -299,7 +300,7 @@ class ListingParser:
     def _start(self) -> None:
         encoding = page_encoding(self._held, self._content_type)
         self._text_seen = b"<" in self._held.replace(b"\0", b"")
-        self._parser = etree.HTMLParser(target=self._events, encoding=encoding, no_network=True, huge_tree=True)
+        self._parser = etree.HTMLParser(target=self._events, encoding=encoding, no_network=True, huge_tree=True)  # type: ignore[arg-type]
 
     def _push(self, block: bytes) -> None:
         if self._parser is None:

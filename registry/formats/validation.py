@@ -104,7 +104,7 @@ class _Schema:
             # taken out under the lock: lxml keeps one error log per schema, not one per validation
             return [
                 Issue("schema", "error", "schema", plain_message(error.message), error.line, error.column)
-                for error in self._compiled.error_log
+                for error in list(self._compiled.error_log)  # type: ignore[call-overload]
             ]
 
 
@@ -165,14 +165,14 @@ def _parse(document: bytes) -> tuple[etree._Element | None, Issue | None]:
         return None, Issue("parse", "error", "malformed", (error.msg or "malformed XML")[:1000], line, column)
     except ValueError as error:  # e.g. an unknown declared encoding
         return None, Issue("parse", "error", "malformed", str(error)[:1000], 1)
-    subset = root.getroottree().docinfo.internalDTD
-    if subset is not None and any(True for _ in (*subset.iterentities(), *subset.iterelements())):
+    subset: Any = root.getroottree().docinfo.internalDTD
+    if subset is not None and (list(subset.entities()) or list(subset.elements())):
         return None, Issue("parse", "error", "dtd", "The document has a DTD with an internal subset.", 1)
     if iso.local(root).lower() == "html":
-        return None, Issue("parse", "error", "html", "The document is an HTML page.", root.sourceline)
+        return None, Issue("parse", "error", "html", "The document is an HTML page.", iso.line(root))
     if iso.standard_of(root) == "unknown":
         message = f"The root element {plain_message(str(root.tag))} is no supported ISO record."
-        return None, Issue("parse", "error", "unsupported_root", message, root.sourceline)
+        return None, Issue("parse", "error", "unsupported_root", message, iso.line(root))
     return root, None
 
 
@@ -188,7 +188,7 @@ def _without_services(root: etree._Element) -> etree._Element:
         if iso.local(section) != "SV_ServiceIdentification":
             continue
         for child in list(section):
-            if isinstance(child.tag, str) and etree.QName(child).namespace == iso.SRV:
+            if iso.local(child) and etree.QName(child).namespace == iso.SRV:
                 section.remove(child)
         section.tag = f"{{{iso.GMD}}}MD_DataIdentification"
         language = etree.SubElement(section, f"{{{iso.GMD}}}language")
@@ -198,7 +198,7 @@ def _without_services(root: etree._Element) -> etree._Element:
 
 def _rules_of_service(section: etree._Element) -> Iterator[Issue]:
     order = [name for name, _least, _most in _SERVICE_CHILDREN]
-    here = [child for child in section if isinstance(child.tag, str) and etree.QName(child).namespace == iso.SRV]
+    here = [child for child in section if iso.local(child) and etree.QName(child).namespace == iso.SRV]
     position = 0
     for child in here:
         name = iso.local(child)
@@ -241,7 +241,7 @@ def _rules_of_boxes(root: etree._Element, extract: iso.Extract) -> Iterator[Issu
     for box in boxes:
         yield from _rules_of_box(box)
     if not boxes and extract.kind == "dataset":
-        yield Issue("rules", "warning", "no_box", "The dataset has no geographic bounding box.", root.sourceline)
+        yield Issue("rules", "warning", "no_box", "The dataset has no geographic bounding box.", iso.line(root))
 
 
 def _rules_of_box(box: etree._Element) -> Iterator[Issue]:
@@ -270,8 +270,8 @@ def _rules_of_bound(name: str, value: float, box: etree._Element) -> Iterator[Is
     elif name.endswith("Longitude") and not -180 <= value <= 360:
         yield _error("box_range", f"{name} {value:g} is outside -180 to 360.", box)
     elif name.endswith("Longitude") and value > 180:
-        yield Issue("rules", "warning", "box_beyond_180", f"{name} {value:g} is above 180.", box.sourceline)
+        yield Issue("rules", "warning", "box_beyond_180", f"{name} {value:g} is above 180.", iso.line(box))
 
 
 def _error(code: str, message: str, element: etree._Element) -> Issue:
-    return Issue("rules", "error", code, message, element.sourceline)
+    return Issue("rules", "error", code, message, iso.line(element))

@@ -45,4 +45,5 @@ def _action(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     value = orjson.loads(answer.body)
     if not answer.is_success or not value.get("success") or not isinstance(value["result"], dict):
         raise ValueError("CKAN refused")
-    return value["result"]  # type: ignore[no-any-return]
+    result: dict[str, Any] = value["result"]
+    return result

@@ -48,7 +48,9 @@ def next_due(harvest: Harvest, *, end: datetime) -> datetime | None:
     if not harvest.harvest_interval:
         return None
     share = int.from_bytes(hashlib.sha256(harvest.uid.encode()).digest()[:4]) / 0xFFFFFFFF
-    return end + timedelta(days=harvest.harvest_interval) * (1 + JITTER * (2 * share - 1))
+    days: float = harvest.harvest_interval * (1 + JITTER * (2 * share - 1))
+    due: datetime = end + timedelta(days=days)
+    return due
 
 
 def next_retry(harvest: Harvest, *, end: datetime) -> datetime | None:
@@ -56,7 +58,8 @@ def next_retry(harvest: Harvest, *, end: datetime) -> datetime | None:
     if not harvest.harvest_interval:
         return None
     doublings = min(max(harvest.failures_in_row, 1) - 1, 20)
-    return end + min(FIRST_RETRY * 2**doublings, timedelta(days=harvest.harvest_interval))
+    wait: timedelta = min(FIRST_RETRY * 2**doublings, timedelta(days=harvest.harvest_interval))
+    return end + wait
 
 
 def succeed(run: HarvestRun, counts: swap.Counts, *, now: datetime, requests: int, received: int) -> None:

@@ -54,7 +54,7 @@ def _delete_batch(table: str, column: str, value: int) -> int:
             f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} = %s ORDER BY id LIMIT %s)",
             [value, BATCH],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def touch_folder(organization_id: int) -> None:

@@ -236,7 +236,7 @@ class Stage:
     def __init__(self, attempt: core_jobs.Run, run: HarvestRun) -> None:
         self._attempt = attempt
         self._run = run
-        self._keys = {
+        self._keys: dict[str, Any] = {
             "job": attempt.job_id,
             "token": attempt.lease_token,
             "run": run.pk,
@@ -256,13 +256,13 @@ class Stage:
         """Settle all documents whose listed date and size equal the stored ones, without a request (4.4, step 1)."""
         with connection.cursor() as cursor:
             cursor.execute(_UNCHANGED, {**self._keys, "version": validation.VALIDATOR_VERSION})
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     def carry_folder(self, prefix: str, *, outcome: str = "carried") -> int:
         """Stage the stored records below `prefix` (a folder that could not be listed, or all for re-validation)."""
         with connection.cursor() as cursor:
             cursor.execute(_CARRY, {**self._keys, "prefix": prefix, "outcome": outcome})
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     def waiting(self, *, full: bool = False) -> Iterator[list[Waiting]]:
         """Batches of documents that still have no outcome, in listing order. `full`: trust no listing."""
