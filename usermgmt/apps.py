@@ -14,7 +14,7 @@ class UsermgmtConfig(ApiConfig):
     seed_command = "seed_usermgmt"
 
     def ready(self) -> None:
-        from usermgmt import tasks  # noqa: F401 - registers jobs, mails and ticks
+        from usermgmt import checks, tasks  # noqa: F401 - registers checks, jobs, mails and ticks
         from usermgmt.views import raw_path
 
         raw_path.connect()

@@ -24,6 +24,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^api/v1/users/(?P<kind>[^/]+)/[\s\S]+$", users.Users.as_view()),
     re_path(r"^api/v1/users/(?P<kind>username|name|email)/$", users.Users.as_view()),
     re_path(r"^api/v1/service/(?P<service>[^/]+)/add/(?P<username>[^/]+)/?$", service.AddService.as_view()),
+    # NNELS has the bare path, `me` and ids.
+    re_path(r"^api/v1/users/(?!(?:me|[0-9,]+)?/?$)", api.catch_all(dialect.UserApi())),
     re_path(r"^oauth2/token/?$", oauth.Token.as_view()),
     re_path(r"^oauth2/revoke/?$", oauth.Revoke.as_view()),
     re_path(r"^oauth2/introspect/?$", oauth.Introspect.as_view()),

@@ -35,8 +35,8 @@ _COLUMNS = """
 SELECT c.id, c.name, k.id, k.key, k.secret_hmac, k.pepper_id,
        ARRAY(SELECT unnest(c.scopes) INTERSECT SELECT unnest(a.scopes)),
        ARRAY(SELECT n.cidr FROM usermgmt_clientnetwork n WHERE n.client_id = c.id ORDER BY n.id),
-       k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()),
-       c.state = 'approved' AND (c.expires_at IS NULL OR c.expires_at > now()) AND o.is_active AND o.is_validated,
+       k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp()),
+       c.state = 'approved' AND (c.expires_at IS NULL OR c.expires_at > statement_timestamp()) AND o.is_active AND o.is_validated,
        c.is_limited_to_services, c.owner_id"""
 _JOINS = """
 JOIN usermgmt_apiclient c ON c.id = k.client_id
@@ -45,7 +45,7 @@ JOIN core_user o ON o.id = c.owner_id"""
 _BY_KEY = f"{_COLUMNS} FROM usermgmt_clientcredential k {_JOINS} WHERE k.key = %s"
 _BY_TOKEN = f"""{_COLUMNS}, t.scopes, t.issued_at, t.expires_at
 FROM usermgmt_accesstoken t JOIN usermgmt_clientcredential k ON k.id = t.credential_id {_JOINS}
-WHERE t.sha256 = %s AND t.expires_at > now()"""
+WHERE t.sha256 = %s AND t.expires_at > statement_timestamp()"""
 
 
 def by_key(key: str) -> Caller | None:
