@@ -36,7 +36,8 @@ SELECT c.id, c.name, k.id, k.key, k.secret_hmac, k.pepper_id,
        ARRAY(SELECT unnest(c.scopes) INTERSECT SELECT unnest(a.scopes)),
        ARRAY(SELECT n.cidr FROM usermgmt_clientnetwork n WHERE n.client_id = c.id ORDER BY n.id),
        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > statement_timestamp()),
-       c.state = 'approved' AND (c.expires_at IS NULL OR c.expires_at > statement_timestamp()) AND o.is_active AND o.is_validated,
+       c.state = 'approved' AND (c.expires_at IS NULL OR c.expires_at > statement_timestamp())
+           AND o.is_active AND o.is_validated,
        c.is_limited_to_services, c.owner_id"""
 _JOINS = """
 JOIN usermgmt_apiclient c ON c.id = k.client_id
