@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import current_task
 
 from core import clock, jobs
-from exports.jobs import build, upkeep
+from exports.jobs import build, imports, upkeep
 
 
 def _announce(line: str) -> None:
@@ -24,4 +24,5 @@ jobs.register(
         time_limit=2 * 3600,
     )
 )  # fmt: skip
+jobs.register(jobs.Kind(imports.KIND, imports.do, queue="exports", lease_seconds=30, time_limit=12 * 3600))
 clock.register(clock.Tick("exports.upkeep", timedelta(minutes=5), upkeep.do))

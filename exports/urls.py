@@ -12,7 +12,7 @@ from django.urls import URLPattern, re_path
 
 from core import api
 from exports import dialect, pages
-from exports.views import collections, content, exports, links, owners, repos
+from exports.views import collections, content, exports, imports, links, owners, repos
 
 _ID = r"[A-Za-z0-9._@-]+"
 _REPO = rf"(?P<kind>sources|collections)/(?P<repo>{_ID})"
@@ -78,6 +78,8 @@ urlpatterns: list[URLPattern] = [
     _at(_ROWS, content.Everywhere),
     *(pattern for owner, extra in _OWNERS for pattern in _of_owner(owner, extra)),
     re_path(r"^exports/dl/(?P<token>[0-9a-f]+)/(?P<filename>[^/]+)$", links.Download.as_view()),
+    _at("(?:importers|manage)/bulk-?import", imports.Imports),
+    _at("tasks/(?P<task>[0-9a-f-]{36})", imports.OneTask),
     *pages.urlpatterns,
     re_path(r"^(?:orgs|users?|sources|collections|importers|exports)(?:/|$)", api.catch_all(dialect.DIALECT)),
 ]

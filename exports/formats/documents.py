@@ -326,7 +326,7 @@ def mapping(state: MappingState, home: Home) -> Json:
         "sort_weight": state.sort_weight,
         "retire_reason": state.retire_reason,
         "extras": state.extras,
-        "public_can_view": state.public,
+        "public_can_view": kept.get("public_can_view", state.public),
         "checksums": {"smart": state.smart, "standard": state.standard},
     }
 

@@ -91,8 +91,9 @@ def too_deep(raw: bytes) -> bool:
 
 def loads(raw: str) -> Any:
     """Read JSON strictly: no NaN or Infinity, no number beyond a double."""
-    return json.loads(raw, parse_constant=_no_constant)
+    return json.loads(raw, parse_constant=no_constant)
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """For ``parse_constant``: NaN and the infinities are Python's, not JSON's."""
     raise ValueError(f"{name} is not JSON")

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from core import blobs, db, jobs
 from core.models import Job
 from exports.formats import archives, envelope, names, stamps, text
-from exports.models import ExportBuild, RepoVersion
+from exports.models import ExportBuild, ImportJob, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 from exports.selectors import documents
 
@@ -94,7 +94,7 @@ def _write(run: jobs.Run, one: ExportBuild, keys: dict[str, str], announce: Anno
 
 
 def _version(one: ExportBuild) -> RepoVersion:
-    version = RepoVersion.objects.select_related("repo").filter(pk=one.version_id).first()
+    version = RepoVersion.objects.select_related("repo").filter(builds=one).first()
     if version is None:
         raise jobs.Failure("internal_error", "The version was deleted.")
     return version
@@ -183,7 +183,7 @@ def _publish(run: jobs.Run, one: ExportBuild, keys: dict[str, str], values: dict
             _require(ready.update(state=BuildState.READY, finished_at=now, **values))
             old = ExportBuild.objects.filter(version=one.version_id, state=BuildState.READY).exclude(pk=one.pk)
             old.update(state=BuildState.REPLACED, ended_at=now)
-            RepoVersion.objects.filter(pk=one.version_id).update(current_build=one)
+            RepoVersion.objects.filter(builds=one).update(current_build=one)
     except jobs.Cancelled:
         blobs.delete(*keys.values())
         raise
@@ -211,14 +211,41 @@ def settled(job: Job) -> None:
     )
 
 
+def end_all(versions: QuerySet[RepoVersion]) -> bool:
+    """End every export of these versions; in the caller's transaction."""
+    now = timezone.now()
+    builds = ExportBuild.objects.filter(version__in=versions)
+    active = list(builds.filter(state__in=ACTIVE).values_list("job_id", flat=True))
+    for job_id in active:
+        if job_id is not None:
+            jobs.cancel(job_id)
+    cancelled = builds.filter(state__in=ACTIVE).update(state=BuildState.CANCELLED, finished_at=now)
+    gone = builds.filter(state__in=(BuildState.READY, BuildState.REPLACED))
+    is_ready_gone = gone.filter(state=BuildState.READY).exists()
+    gone.update(state=BuildState.DELETED, ended_at=now)
+    RepoVersion.objects.filter(pk__in=versions.values("pk")).update(current_build=None)
+    return bool(active or cancelled or is_ready_gone)
+
+
 def describe(job: Job) -> dict[str, str]:
     """What Flower shows of the task: repository path and version."""
     return {key: str(job.params[key]) for key in ("repository", "version") if key in job.params}
 
 
 def live_blobs(keys: list[str]) -> set[str]:
-    """Which of these keys still belong to somebody: archives of ready builds, and of replaced ones until the grace
-    of their links is over. Attempts still running are younger than the sweep's own grace of a day."""
+    """Which of these keys still belong to somebody: archives of ready builds, of replaced ones until the grace of
+    their links is over, of attempts still running, and uploads of imports."""
+    return (_archives(keys) | _uploads(keys)) & set(keys)
+
+
+def _uploads(keys: list[str]) -> set[str]:
+    """Uploads of imports that have not ended well: a failed one may be tried again for a week."""
+    waiting = ImportJob.objects.filter(key__in=keys, created_at__gt=timezone.now() - timedelta(days=7))
+    over = (jobs.SUCCEEDED, jobs.CANCELLED)
+    return set(waiting.exclude(job__state__in=over).values_list("key", flat=True))
+
+
+def _archives(keys: list[str]) -> set[str]:
     grace = timezone.now() - _link_life()
     folders = {key.split("/")[1] for key in keys if key.count("/") >= 2}
     found = ExportBuild.objects.filter(pk__in=[uuid.UUID(folder) for folder in folders if _is_hex(folder)])
@@ -230,7 +257,7 @@ def live_blobs(keys: list[str]) -> set[str]:
             live.update((one.tgz_key, one.zip_key))
         elif one.state in ACTIVE:
             live.update(key for key in keys if key.startswith(f"exports/{one.uuid.hex}/"))
-    return live & set(keys)
+    return live
 
 
 def _is_hex(folder: str) -> bool:

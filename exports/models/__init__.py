@@ -1,6 +1,6 @@
 """What is stored: owners, repositories and their versions, content with its finished JSON, exports and imports."""
 
-from exports.models.builds import ExportBuild, ImportJob, LinkUse
+from exports.models.builds import ExportBuild, ImportJob, ImportNote, LinkUse
 from exports.models.content import (
     CollectionReference,
     Concept,
@@ -26,6 +26,7 @@ __all__ = [
     "Fragment",
     "HeadMember",
     "ImportJob",
+    "ImportNote",
     "LinkUse",
     "Mapping",
     "MappingVersion",

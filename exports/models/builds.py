@@ -108,6 +108,23 @@ class LinkUse(models.Model):
         return f"link {self.nonce[:6]} of {self.build_id}"
 
 
+class ImportNote(models.Model):
+    """What became of one record of an import; written with the batch that decided it."""
+
+    importing = models.ForeignKey("ImportJob", on_delete=models.CASCADE, related_name="notes")
+    outcome = models.CharField(max_length=20)
+    line = models.BigIntegerField()
+    type = models.CharField(max_length=40)
+    url = models.TextField()
+    errors = fields.JsonText(null=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("importing", "outcome", "id"), name="exports_note_outcome"),)
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.outcome}"
+
+
 class ImportJob(models.Model):
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4)
     user = models.ForeignKey(
@@ -117,14 +134,9 @@ class ImportJob(models.Model):
     key = models.CharField(max_length=200)
     name = models.CharField(max_length=255, default="")
     options = fields.JsonText(default=dict)
-    state = models.CharField(max_length=10, default="PENDING")
     #: records already committed, so that a restarted attempt goes on behind them
     done = models.BigIntegerField(default=0)
-    counters = fields.JsonText(default=dict)
-    report_key = models.CharField(max_length=200, default="")
-    error = models.CharField(max_length=300, default="")
     created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ("-created_at", "-uuid")

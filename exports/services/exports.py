@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from core import errors, jobs
@@ -89,23 +88,7 @@ def delete(version: RepoVersion) -> bool:
     the row, a running worker cannot publish any more, blobs are swept later."""
     with transaction.atomic():
         RepoVersion.objects.select_for_update().get(pk=version.pk)
-        return end_all(RepoVersion.objects.filter(pk=version.pk))
-
-
-def end_all(versions: QuerySet[RepoVersion]) -> bool:
-    """End every export of these versions; in the caller's transaction."""
-    now = timezone.now()
-    builds = ExportBuild.objects.filter(version__in=versions)
-    active = list(builds.filter(state__in=ACTIVE).values_list("job_id", flat=True))
-    for job_id in active:
-        if job_id is not None:
-            jobs.cancel(job_id)
-    cancelled = builds.filter(state__in=ACTIVE).update(state=BuildState.CANCELLED, finished_at=now)
-    gone = builds.filter(state__in=(BuildState.READY, BuildState.REPLACED))
-    is_ready_gone = gone.filter(state=BuildState.READY).exists()
-    gone.update(state=BuildState.DELETED, ended_at=now)
-    RepoVersion.objects.filter(pk__in=versions.values("pk")).update(current_build=None)
-    return bool(active or cancelled or is_ready_gone)
+        return build.end_all(RepoVersion.objects.filter(pk=version.pk))
 
 
 def cancel(one: ExportBuild) -> bool:

@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from core import errors
 from core.models import User
 from exports.formats import records
 from exports.models import Membership, Organization, Profile
+from exports.writing import places
 
 Json = dict[str, Any]
 _PROFILE: dict[str, tuple[str, records.Reader]] = {
@@ -21,24 +21,12 @@ _PERSON: dict[str, tuple[str, records.Reader]] = {"name": ("name", records.text)
 def create_organization(*, data: Json, user: User) -> Organization:
     """A new organization whose creator is its first member."""
     mnemonic = records.identity(data, records.mnemonic)
-    changes = {"name": mnemonic, **records.organization(data)}
-    now = timezone.now()
-    stamps = {"created_at": now, "updated_at": now, "created_by": user.username, "updated_by": user.username}
-    try:
-        with transaction.atomic():
-            organization = Organization.objects.create(mnemonic=mnemonic, **stamps, **changes)
-            Membership.objects.create(organization=organization, user=user)
-    except IntegrityError:
-        raise errors.Conflict("Organization with this ID already exists.", code="duplicate") from None
-    return organization
+    changes = records.organization(data)
+    return places.create_organization(mnemonic, changes, user=user)
 
 
 def edit_organization(organization: Organization, *, data: Json, user: User) -> Organization:
-    for key, value in records.organization(data).items():
-        setattr(organization, key, value)
-    organization.updated_at, organization.updated_by = timezone.now(), user.username
-    organization.save()
-    return organization
+    return places.edit_organization(organization, records.organization(data), user=user.username)
 
 
 def delete_organization(organization: Organization) -> None:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db import transaction
 
 from core import errors
 from core.models import User
 from exports.formats import documents, records
+from exports.jobs import build
 from exports.models import Organization, Repo, RepoVersion
 from exports.models.repos import HEAD
 from exports.services import exports
-from exports.writing import clock, versions
+from exports.writing import clock, places, versions
 
 Json = dict[str, Any]
 
@@ -20,32 +20,7 @@ def create(owner: Organization | User, *, kind: str, data: Json, user: User) -> 
     """A new, empty source or collection with its HEAD."""
     mnemonic = records.identity(data, records.mnemonic)
     changes = records.repo(data, kind=kind, is_new=True)
-    return create_from(owner, kind=kind, mnemonic=mnemonic, changes=changes, user=user.username)
-
-
-def create_from(owner: Organization | User, *, kind: str, mnemonic: str, changes: Json, user: str) -> Repo:
-    """The same from changes already read."""
-    now = timezone.now()
-    is_org = isinstance(owner, Organization)
-    base = f"/orgs/{owner.mnemonic}/" if isinstance(owner, Organization) else f"/users/{owner.username}/"
-    values = {"name": mnemonic, "created_at": now, "updated_at": now, "created_by": user, "updated_by": user, **changes}
-    repo = Repo(
-        kind=kind,
-        organization=owner if is_org else None,
-        user=None if is_org else owner,
-        mnemonic=mnemonic,
-        uri=f"{base}{kind}s/{mnemonic}/",
-        write_clock=values["updated_at"],
-        **values,
-    )
-    try:
-        with transaction.atomic():
-            repo.save(force_insert=True)
-            versions.create_head(repo)
-    except IntegrityError:
-        words = f"{kind.capitalize()} with this ID already exists."
-        raise errors.Conflict(words, code="duplicate") from None
-    return repo
+    return places.create_repo(owner, kind=kind, mnemonic=mnemonic, changes=changes, user=user.username)
 
 
 def edit(repo: Repo, *, data: Json, user: User) -> Repo:
@@ -53,11 +28,7 @@ def edit(repo: Repo, *, data: Json, user: User) -> Repo:
     changes = records.repo(data, kind=repo.kind, is_new=False)
     with transaction.atomic():
         lock = clock.lock(repo.pk)
-        fresh = lock.repo
-        for key, value in changes.items():
-            setattr(fresh, key, {**fresh.details, **value} if key == "details" else value)
-        fresh.updated_at, fresh.updated_by = lock.tick(), user.username
-        fresh.save()
+        fresh = places.edit_repo(lock, changes, user=user.username)
         lock.save()
     return fresh
 
@@ -66,7 +37,7 @@ def delete(repo: Repo) -> None:
     """Delete a repository with its versions and exports; links end at once."""
     with transaction.atomic():
         clock.lock(repo.pk)
-        exports.end_all(repo.versions.all())
+        build.end_all(repo.versions.all())
         versions.erase(repo)
 
 
@@ -112,5 +83,5 @@ def delete_version(version: RepoVersion) -> None:
         clock.lock(version.repo_id)
         if version.name == HEAD:
             raise errors.Conflict("HEAD cannot be deleted.")
-        exports.end_all(RepoVersion.objects.filter(pk=version.pk))
+        build.end_all(RepoVersion.objects.filter(pk=version.pk))
         versions.erase_version(version)

@@ -159,9 +159,10 @@ class MappingsOf(_Row):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        if not isinstance(getattr(self, "row", None), Concept):
+        concept = getattr(self, "row", None)
+        if not isinstance(concept, Concept):
             raise errors.NotFound
-        return self.listed(content.of_concept(self.row))
+        return self.listed(content.of_concept(concept))
 
 
 class Labels(_Row):

@@ -96,7 +96,9 @@ def whole(build: ExportBuild, form: str, *, head: bool) -> HttpResponseBase:
     return _response(files.read(build, form), headers(build, form), size=size, head=head)
 
 
-def ranged(build: ExportBuild, form: str, *, span: tuple[int, int] | None, blocks: Iterator[bytes], head: bool) -> Any:
+def ranged(
+    build: ExportBuild, form: str, *, span: tuple[int, int] | None, blocks: Iterator[bytes], head: bool
+) -> HttpResponseBase:
     """200 with the whole file or 206 with one range; ``blocks`` are the bytes to send."""
     size = files.size(build, form)
     told = headers(build, form)

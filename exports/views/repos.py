@@ -33,7 +33,7 @@ class Document(base.View):
             return self.streamed(version, top, wanted, told)
         for kind in ("concepts", "mappings"):
             if getattr(wanted, kind):
-                told[f"X-Total-{kind.capitalize()}"] = str(documents.rows_of(version, kind, wanted).count())  # type: ignore[arg-type]
+                told[f"X-Total-{kind.capitalize()}"] = str(documents.rows_of(version, kind, wanted).count())
         body = documents.page(version, top, wanted)
         return HttpResponse(body, content_type="application/json", headers=told)
 

@@ -78,8 +78,8 @@ def cut(clock: Clock, wanted: Wanted) -> RepoVersion:
         updated_at=wanted.updated_at or moment,
         created_by=wanted.created_by or wanted.user,
         updated_by=wanted.updated_by or wanted.user,
-        **({"uuid": wanted.uuid} if wanted.uuid else {}),
     )
+    version.uuid = wanted.uuid or version.uuid
     version.header = documents.version_header(repo.state, state(version, previous=repos.previous_name(repo)))
     version.save(force_insert=True)
     _hold(version, in_file_order=wanted.in_file_order)
@@ -180,9 +180,10 @@ def erase(repo: Repo) -> None:
             raise errors.Conflict("Versions of collections hold content of this source.")
     names = {model: store.table(model) for model in (ConceptVersion, MappingVersion, Concept, Mapping, Fragment)}
     member, edge = store.table(HeadMember), store.table(ConceptEdge)
-    for row, key in ((Concept, "concept"), (Mapping, "mapping")):
+    for member_of, key in ((Concept, "concept"), (Mapping, "mapping")):
         store.execute(
-            f"DELETE FROM {member} WHERE {key}_id IN (SELECT id FROM {names[row]} WHERE source_id = %s)", [repo.pk]
+            f"DELETE FROM {member} WHERE {key}_id IN (SELECT id FROM {names[member_of]} WHERE source_id = %s)",
+            [repo.pk],
         )
     concepts = f"SELECT id FROM {names[Concept]} WHERE source_id = %s"
     store.execute(f"DELETE FROM {edge} WHERE child_id IN ({concepts})", [repo.pk])
@@ -190,11 +191,11 @@ def erase(repo: Repo) -> None:
         store.execute(
             f"UPDATE {names[Mapping]} SET {side}_concept_id = NULL WHERE {side}_concept_id IN ({concepts})", [repo.pk]
         )
-    for version_model, row in ((ConceptVersion, Concept), (MappingVersion, Mapping)):
+    for version_model, row_model in ((ConceptVersion, Concept), (MappingVersion, Mapping)):
         store.execute(
             f"WITH gone AS (DELETE FROM {names[version_model]} WHERE source_id = %s RETURNING fragment_id)"
             f" UPDATE {names[Fragment]} f SET replaced_at = now() FROM gone WHERE f.id = gone.fragment_id",
             [repo.pk],
         )
-        store.execute(f"DELETE FROM {names[row]} WHERE source_id = %s", [repo.pk])
+        store.execute(f"DELETE FROM {names[row_model]} WHERE source_id = %s", [repo.pk])
     repo.delete()
