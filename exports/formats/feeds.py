@@ -18,6 +18,7 @@ from isal import isal_zlib
 from exports.formats import text
 
 BLOCK = 256 * 1024
+DAMAGED: Any = isal_zlib.error
 ARRAYS = ("concepts", "mappings", "references")
 _NOT_OURS = re.compile(r"(^|/)(__MACOSX/|\._|\.)")
 _SPACE = re.compile(r"[\s,]*")
@@ -49,7 +50,8 @@ class Item:
 
 def read(file: BinaryIO, limits: Limits) -> Iterator[Item]:
     """The items of a seekable file, whatever it is packed in."""
-    return _items(Characters(Counted(_opened(file), _packed_size(file), limits), limits.record))
+    size = _packed_size(file)
+    return _items(Characters(Counted(_opened(file), size, limits), limits.record))
 
 
 def _packed_size(file: BinaryIO) -> int:
@@ -81,7 +83,7 @@ def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
                         return
                 else:
                     block = inflater.unconsumed_tail
-    except isal_zlib.IsalError as error:
+    except DAMAGED as error:
         raise Refused(f"The gzip data are damaged: {error}") from None
     if not inflater.eof:
         raise Refused("The file ends in the middle of its gzip data.")
@@ -121,7 +123,7 @@ def _zip_member(file: BinaryIO) -> Iterator[bytes]:
             with archive.open(found[0]) as inside:
                 while block := inside.read(BLOCK):
                     yield block
-    except (zipfile.BadZipFile, isal_zlib.IsalError, EOFError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, DAMAGED, EOFError, NotImplementedError, ValueError) as error:
         raise Refused(f"The zip is damaged: {error}") from None
 
 

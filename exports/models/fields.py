@@ -11,6 +11,9 @@ from exports.formats import text
 class JsonText(models.TextField[Any, Any]):
     """JSON kept as the text it was: jsonb reorders keys and rewrites numbers, and an export must give back both."""
 
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+
     def from_db_value(self, value: str | None, *_: object) -> Any:
         return None if value is None else json.loads(value)
 

@@ -114,7 +114,7 @@ class Export(_OfVersion):
         status = self.words.deleted if was_there else self.words.nothing_to_delete
         return self.answer(state, status=status, body={"detail": "The export was deleted."} if status == 200 else None)
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         response = HttpResponse(b"", content_type="application/json")
         is_head = getattr(self, "version", None) is not None and self.version.is_head
         response["Allow"] = "OPTIONS" if is_head else "GET, POST, DELETE, HEAD, OPTIONS"

@@ -129,10 +129,11 @@ def _hold_references(version: RepoVersion) -> None:
     store.copy(
         VersionReference,
         ("version_id", "position", "body", "updated_at"),
-        (
+        # read before the COPY begins: a connection does one thing at a time
+        [
             (version.pk, place, text.dumps(reference.document), reference.resolved_at)
-            for place, reference in enumerate(found.iterator(chunk_size=2000), start=1)
-        ),
+            for place, reference in enumerate(found, start=1)
+        ],
     )
 
 

@@ -1,0 +1,225 @@
+"""Imports: JSON lines and archives of every age, limits, rights, atomicity (contract §6)."""
+
+import gzip
+import io
+import json
+import random
+import tarfile
+import zipfile
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from core import jobs
+from tests.exports.conftest import Api, World
+from tests.exports.test_export import download
+
+EVERYTHING = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
+
+
+def run(api: Api, data: bytes, query: str = "", name: str = "export.zip") -> dict[str, Any]:
+    """Upload, let the job run, and give back the report with the task under ``task``."""
+    answer = api.client.post(
+        f"/importers/bulk-import/{query}",
+        {"file": SimpleUploadedFile(name, data)},
+        headers={"Authorization": f"Token {api.token}"},
+    )
+    assert answer.status_code == 202, answer.content
+    jobs.run_queued()
+    task = answer.json()["id"]
+    report = json.loads(b"".join(api.get(f"/importers/bulk-import/?task={task}&result=report").streaming_content))
+    return {**report, "task": api.get(f"/importers/bulk-import/?task={task}").json()}
+
+
+def lines(*records: Any) -> bytes:
+    return "\n".join(one if isinstance(one, str) else json.dumps(one) for one in records).encode()
+
+
+def exported(data: bytes) -> dict[str, Any]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        found: dict[str, Any] = json.loads(tar.extractfile("export.json").read())  # type: ignore[union-attr]
+    return found
+
+
+def concept(mnemonic: str, **more: Any) -> dict[str, Any]:
+    names = [{"name": f"Name {mnemonic}", "locale": "en", "locale_preferred": True}]
+    base = {"type": "Concept", "id": mnemonic, "source": "Src1", "owner": "MyOrg", "owner_type": "Organization"}
+    return {**base, "concept_class": "Drug", "datatype": "N/A", "names": names, **more}
+
+
+@pytest.fixture
+def archive(world: World) -> bytes:
+    urls = world.fill()
+    world.concept("x/y%z w", "Odd", parent_concept_urls=[urls[0]], extras={"b": 1, "a": 2.0})
+    world.mapping(urls[0], "/orgs/MyOrg/sources/Src1/concepts/x%2Fy%25z w/", sort_weight=3)
+    world.cut("v1", released=True, description="First")
+    world.build(f"{world.path}v1/")
+    return download(world, f"{world.path}v1/")
+
+
+def test_round_trip(world: World, archive: bytes) -> None:
+    """X52: an archive imported as a new source, then exported: equal concepts, mappings; imported again: no change."""
+    before = exported(archive)
+    assert world.boss.delete(world.path).status_code == 204
+    report = run(world.boss, archive)
+    assert report["failed"] == report["invalid"] == report["unknown"] == []
+    assert len(report["created"]) == len(before["concepts"]) + len(before["mappings"]) + 1
+    world.build(f"{world.path}v1/")
+    after = exported(download(world, f"{world.path}v1/"))
+    assert after["concepts"] == before["concepts"]
+    assert after["mappings"] == before["mappings"]
+    head = b"".join(world.api.get(f"{world.path}{EVERYTHING}").streaming_content)
+    again = run(world.boss, archive)
+    assert again["created"] == again["updated"] == again["failed"] == []
+    assert b"".join(world.api.get(f"{world.path}{EVERYTHING}").streaming_content) == head
+
+
+def old_archive(count: int) -> dict[str, Any]:
+    """A document as of some year, with so many keys per concept."""
+    body = {
+        "type": "Concept", "uuid": "55572f688a86f24b48d935be", "id": "1", "external_id": None,
+        "concept_class": "Test", "datatype": "Numeric", "display_name": "HIV", "display_locale": "en",
+        "names": [{"uuid": "4624", "name": "HIV", "locale": "en", "locale_preferred": True,
+                   "name_type": "Fully Specified"}],
+        "descriptions": None, "extras": None, "retired": False, "source": "OLD", "source_url": "/orgs/WHO/sources/OLD/",
+        "owner": "WHO", "owner_name": "WHO", "owner_url": "/orgs/WHO/", "version": "55572f688a86f24b48d935bf",
+        "created_on": "2015-05-16T12:28:20.071", "updated_on": "2015-05-16T12:28:20.071",
+        "version_created_on": "2015-05-16T12:28:20.071", "version_created_by": "paynejd", "update_comment": None,
+        "is_latest_version": True, "locale": None, "url": "/orgs/WHO/sources/OLD/concepts/1/",
+        "owner_type": "Organization", "version_url": "/orgs/WHO/sources/OLD/concepts/1/55572f688a86f24b48d935bf/",
+        "mappings": None, "is_root_version": False, "previous_version_url": None, "parent_concept_urls": [],
+        "child_concept_urls": [], "checksums": {"standard": "a" * 32, "smart": "b" * 32},
+    }  # fmt: skip
+    return {"concepts": [dict(list(body.items())[:count])], "mappings": []}
+
+
+def packed(document: dict[str, Any], how: str) -> bytes:
+    raw = json.dumps(document, indent=2 if how == "pretty" else None).encode()
+    if how in ("json", "pretty"):
+        return b"\xef\xbb\xbf" + raw
+    out = io.BytesIO()
+    if how == "zip":
+        with zipfile.ZipFile(out, "w") as box:
+            box.writestr("__MACOSX/._export.json", b"\0\5\26\7")
+            box.writestr("CIEL/export.json", raw)
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w:gz" if how == "tgz" else "w") as tar:
+        info = tarfile.TarInfo("export.json")
+        info.size = len(raw)
+        tar.addfile(info, io.BytesIO(raw))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("how", ["json", "pretty", "zip", "tgz", "tar"])
+@pytest.mark.parametrize("count", [31, 33, 34])
+def test_old_archives(world: World, how: str, count: int) -> None:
+    """X53: 2015-style, 31/33/34-key, pretty-printed, __MACOSX archives import."""
+    header = {"type": "Source", "id": "OLD", "short_code": "OLD", "name": "Old", "url": "/orgs/WHO/sources/OLD/",
+              "owner": "WHO", "owner_type": "Organization", "created_at": "2015-05-16T12:28:20"}  # fmt: skip
+    if count == 31:
+        header |= {"type": "Source Version", "id": "v2015", "versionUrl": "/orgs/WHO/sources/OLD/v2015/"}
+    body = old_archive(count)
+    body["mappings"] = [
+        {"type": "MappingVersion", "id": "55572f688a86f24b48d935c0", "mapType": "SAME-AS",
+         "from_concept_url": "/orgs/WHO/sources/OLD/concepts/1/", "to_source_url": "/orgs/X/sources/ICD/",
+         "to_concept_code": "B20", "created_at": "2015-05-16T12:28:20"}
+    ]  # fmt: skip
+    report = run(world.boss, packed({**header, **body}, how))
+    assert [report[key] for key in ("failed", "invalid", "unknown", "permission_denied")] == [[], [], [], []]
+    found = world.boss.get("/orgs/WHO/sources/OLD/concepts/1/").json()
+    assert found["created_on"] == "2015-05-16T12:28:20.071000Z"
+    assert found["names"][0]["name_type"] == "FULLY_SPECIFIED"
+    assert world.boss.get("/orgs/WHO/sources/OLD/mappings/").json()[0]["to_source_name"] == "ICD"
+    expected = 200 if count == 31 else 404
+    assert world.boss.get("/orgs/WHO/sources/OLD/v2015/").status_code == expected
+
+
+def test_broken_line(world: World) -> None:
+    """X54: a broken line is reported with its number; with atomic=true nothing is stored."""
+    data = lines(concept("L1"), '{"type": "Concept", "id": }', concept("L3", names=[]), concept("L4"))
+    report = run(world.api, data, "?atomic=true", name="lines.json")
+    assert world.api.get(f"{world.path}concepts/L1/").status_code == 404
+    assert report["created"] == []
+    report = run(world.api, data, name="lines.json")
+    assert [entry["line"] for entry in report["invalid"]] == [2, 3]
+    assert [entry["line"] for entry in report["created"]] == [1, 4]
+    assert report["summary"].startswith("Processed: 2 of 4 | Created: 2")
+    assert world.api.get(f"{world.path}concepts/L4/").status_code == 200
+
+
+def bomb() -> bytes:
+    return gzip.compress(b'{"type": "Concept", "id": "' + b"0" * 30_000_000 + b'"}')
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bomb(), "packed more than"),
+        (b"[" * 100_000, "deeper than"),
+        (b'[{"type": "Concept", "extras": ' + b"[" * 60 + b"]" * 60 + b"}]", "More than 50 levels"),
+        (b'[{"type": "Concept", "id": "' + b"x" * 9_000_000 + b'"}]', "longer than"),
+        (gzip.compress(random.Random(1).randbytes(9000).hex().encode())[:-3000], "ends in the middle"),
+        (b'{"type": "Source Version", "concepts": [{"id": "1"}, {"id": ', "ends too early"),
+        (b"PK\3\4 nothing", "damaged"),
+        (b"hello", "neither JSON"),
+    ],
+)
+def test_limits(world: World, data: bytes, words: str) -> None:
+    """X55: zip bomb, over-deep, over-long, truncated input fail with a reason."""
+    report = run(world.api, data)
+    assert report["task"]["state"] == "FAILURE"
+    assert words in report["task"]["message"]
+    assert report["created"] == []
+
+
+def test_rights(world: World) -> None:
+    """X56: import respects rights per record (permission_denied)."""
+    world.repo("Open", public_access="Edit")
+    data = lines(concept("P1"), concept("P2", source="Open"))
+    report = run(world.stranger, data)
+    assert [entry["line"] for entry in report["permission_denied"]] == [1]
+    assert [entry["line"] for entry in report["created"]] == [2]
+    assert world.api.get(f"{world.path}concepts/P1/").status_code == 404
+
+
+def test_all_types(world: World) -> None:
+    """X54: JSON lines of every type, imported twice: the second run changes nothing."""
+    data = lines(
+        {"type": "Organization", "id": "NewOrg", "name": "New"},
+        {"type": "Source", "id": "S2", "name": "S two", "owner": "NewOrg", "owner_type": "Organization"},
+        {"type": "Collection", "id": "C2", "name": "C two", "owner": "NewOrg", "owner_type": "Organization"},
+        concept("1", source="S2", owner="NewOrg"),
+        concept("2", source="S2", owner="NewOrg"),
+        {"type": "Mapping", "map_type": "NARROWER-THAN", "source": "S2", "owner": "NewOrg",
+         "from_concept_url": "/orgs/NewOrg/sources/S2/concepts/1/",
+         "to_concept_url": "/orgs/NewOrg/sources/S2/concepts/2/"},
+        {"type": "Reference", "collection_url": "/orgs/NewOrg/collections/C2/", "__cascade": "sourcemappings",
+         "data": {"expressions": ["/orgs/NewOrg/sources/S2/concepts/1/"]}},
+        {"type": "Source Version", "id": "r1", "source": "S2", "owner": "NewOrg", "released": True},
+        {"type": "Collection Version", "id": "r1", "collection": "C2", "owner": "NewOrg"},
+        {"type": "Nonsense"},
+    )  # fmt: skip
+    report = run(world.api, data)
+    assert len(report["created"]) == 9, report
+    assert len(report["unknown"]) == 1
+    assert len(world.api.get("/orgs/NewOrg/collections/C2/r1/concepts/").json()) == 1
+    assert len(world.api.get("/orgs/NewOrg/collections/C2/r1/mappings/").json()) == 1
+    again = run(world.api, data)
+    assert again["created"] == again["updated"] == again["failed"] == []
+    assert len(again["unchanged"]) == 9
+
+
+def test_task(world: World) -> None:
+    """X54: an import can be watched, is unknown to others, and can be cancelled."""
+    answer = world.api("POST", "/manage/bulkimport/", lines(concept("T1")))
+    assert answer.status_code == 202
+    task = answer.json()
+    assert task["state"] == "PENDING"
+    assert world.stranger.get(f"/tasks/{task['id']}/").status_code == 404
+    assert world.api.delete("/importers/bulk-import/", {"task_id": task["id"]}).status_code == 204
+    jobs.run_queued()
+    assert world.api.get(f"/tasks/{task['id']}/").json()["state"] == "REVOKED"
+    assert world.api.get(f"{world.path}concepts/T1/").status_code == 404
+    assert world.api.post("/importers/bulk-import/?file_url=http://example.org/x.json").status_code == 400
+    assert world.anonymous.post("/importers/bulk-import/").status_code == 401
