@@ -12,6 +12,8 @@ class UsermgmtConfig(ApiConfig):
     summary = "Finds people for registered API clients and adds services to accounts."
     pages = [("Portal", "/portal/")]
     seed_command = "seed_usermgmt"
+    demo_check = "usermgmt.demo.check"
+    demo_lines = "usermgmt.demo.lines"
 
     def ready(self) -> None:
         from usermgmt import checks, tasks  # noqa: F401 - registers checks, jobs, mails and ticks

@@ -9,7 +9,7 @@ from core.accounts import urls as accounts
 from core.accounts import views
 from usermgmt import dialect
 from usermgmt.pages import clients, people
-from usermgmt.views import oauth, service, users
+from usermgmt.views import extras, oauth, service, users
 
 FRAME = {"frame": "usermgmt/page.html", "namespace": "portal"}
 CLIENT_PAGES = {
@@ -26,6 +26,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^api/v1/service/(?P<service>[^/]+)/add/(?P<username>[^/]+)/?$", service.AddService.as_view()),
     # NNELS has the bare path, `me` and ids.
     re_path(r"^api/v1/users/(?!(?:me|[0-9,]+)?/?$)", api.catch_all(dialect.UserApi())),
+    re_path(r"^api/v1/services/?$", extras.Services.as_view()),
+    re_path(r"^api/v1/secrets/report/?$", extras.SecretReport.as_view()),
+    re_path(r"^\.well-known/oauth-authorization-server/?$", extras.Metadata.as_view()),
     re_path(r"^oauth2/token/?$", oauth.Token.as_view()),
     re_path(r"^oauth2/revoke/?$", oauth.Revoke.as_view()),
     re_path(r"^oauth2/introspect/?$", oauth.Introspect.as_view()),

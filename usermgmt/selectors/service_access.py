@@ -8,6 +8,8 @@ from datetime import timedelta
 from django.db import connection
 from django.utils import timezone
 
+from usermgmt.models import ApiClient, Service
+
 REOPEN_EVERY = timedelta(days=30)
 
 
@@ -55,3 +57,12 @@ def standing(*, slug: str, username: str, client_id: int | None, is_limited: boo
         row = cursor.fetchone()
     assert row is not None  # noqa: S101 - one row is in the statement itself
     return Standing(row[0], bool(row[1]), *row[2:])
+
+
+def slugs(*, client_id: int, is_limited: bool) -> list[str]:
+    """The enabled services a client may add, by slug."""
+    services = Service.objects.filter(is_enabled=True)
+    if is_limited:
+        allowed = ApiClient.services.through.objects.filter(apiclient=client_id)
+        services = services.filter(pk__in=allowed.values("service"))
+    return list(services.order_by("slug").values_list("slug", flat=True))
