@@ -18,29 +18,29 @@ _VERSION = r"(?P<version>v(?:1|[0-9]+\.[0-9]+))"
 def resource(path: str, view: Any, *, is_bare_v1: bool = True) -> Iterator[URLPattern]:
     """The three spellings of a resource, each with and without a slash at the end."""
     served = view.as_view()
-    yield re_path(rf"^api/{path}/?$", served)
-    yield re_path(rf"^api/{_VERSION if is_bare_v1 else _FULL_VERSION}/{path}/?$", served)
+    yield re_path(rf"^api/{path}/?\Z", served)
+    yield re_path(rf"^api/{_VERSION if is_bare_v1 else _FULL_VERSION}/{path}/?\Z", served)
 
 
 _FULL_VERSION = r"(?P<version>v[0-9]+\.[0-9]+)"
 
 urlpatterns = [
-    re_path(r"^api/?$", discovery.Discovery.as_view()),
+    re_path(r"^api/?\Z", discovery.Discovery.as_view()),
     *resource(r"login-token", tokens.Login),
     *resource(r"refresh-token", tokens.RefreshBody),
     *resource(r"refresh-token/(?P<token>[^/]*)", tokens.Refresh),
     *resource(r"users", users.Users),
     *resource(r"users/me", users.Me),
     # User management owns the other paths under /api/v1/users.
-    re_path(r"^api/(?P<version>v1)/users/(?P<ids>[0-9,]+)/?$", users.User.as_view()),
+    re_path(r"^api/(?P<version>v1)/users/(?P<ids>[0-9,]+)/?\Z", users.User.as_view()),
     *resource(r"users/(?P<ids>[^/]+)", users.User, is_bare_v1=False),
     *resource(r"basic_search", search.Search),
     *resource(r"basic_search/(?P<keywords>[\s\S]*)", search.Search),
     # The document's notes spell it with a hyphen, and once at the root of the host.
     *resource(r"repo[_-]items", items.Items),
     *resource(r"repo[_-]items/(?P<ids>[\s\S]+?)", items.Item),
-    re_path(r"^repo-items/?$", items.Items.as_view()),
-    re_path(r"^repo-items/(?P<ids>[\s\S]+?)/?$", items.Item.as_view()),
-    # common ground: unknown paths below /api/v1/ and /api/v2/ are the registry's 404
-    re_path(r"^api(?!/v[12](?:/|$))(?:/[\s\S]*)?$", api.catch_all(dialect.DIALECT)),
+    re_path(r"^repo-items/?\Z", items.Items.as_view()),
+    re_path(r"^repo-items/(?P<ids>[\s\S]+?)/?\Z", items.Item.as_view()),
+    # Unknown paths below /api/v1/ and /api/v2/ are the registry's 404.
+    re_path(r"^api(?!/v[12](?:/|\Z))(?:/[\s\S]*)?\Z", api.catch_all(dialect.DIALECT)),
 ]

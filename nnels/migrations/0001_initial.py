@@ -24,8 +24,9 @@ ALTER TEXT SEARCH CONFIGURATION nnels_french
 ALTER TEXT SEARCH CONFIGURATION nnels_simple
     ALTER MAPPING FOR hword, hword_part, word WITH unaccent, simple;
 CREATE FUNCTION nnels_vector(words text) RETURNS tsvector LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT to_tsvector('nnels_english', words) || to_tsvector('nnels_french', words)
-        || to_tsvector('nnels_simple', words)
+    -- A gap of 64 positions after each part, or a phrase would be found across the seam of two parts.
+    SELECT to_tsvector('nnels_english', words) || '~:64'::tsvector || to_tsvector('nnels_french', words)
+        || '~:64'::tsvector || to_tsvector('nnels_simple', words) || '~:64'::tsvector
 $$;
 CREATE FUNCTION nnels_narrow(title text, creators text, subjects text) RETURNS tsvector
 LANGUAGE sql STABLE PARALLEL SAFE AS $$

@@ -123,12 +123,8 @@ def _condition(name: str, said: dict[str, list[str]]) -> list[Condition]:
     if any("\0" in value for value in values):
         raise malformed(name, "A value holds a NUL character.")
     if operators[0] in _TAKES_LIST:
-        if operators[0] != "BETWEEN" and len(values) == 1:
-            values = values[0].split(",")
         if operators[0] == "BETWEEN" and len(values) != 2:
             raise malformed(name, "BETWEEN needs two values.")
-        if len(values) > MAX_VALUES:
-            raise malformed(name, f"At most {MAX_VALUES} values are possible.")
         return [Condition(name, operators[0], tuple(values))]
     if len(operators) != len(values):
         raise malformed(name, "The number of operators and values has to be the same.")

@@ -87,5 +87,6 @@ def _token_in_body(request: Request) -> str:
     if media_type == "application/x-www-form-urlencoded":
         raw = api.body(request, limit=BODY_LIMIT).decode("utf-8", "replace")
         return dict(parse.parse_qsl(raw, keep_blank_values=True)).get("refresh_token", "")
-    api.body(request, limit=BODY_LIMIT)
+    if not api.body(request, limit=BODY_LIMIT):
+        return ""
     raise api.UnsupportedMedia("The body is JSON or a form with refresh_token.")
