@@ -214,6 +214,24 @@ LOGGING = log.configure(level=LOG_LEVEL, style=LOG_FORMAT)
 
 # --- downloads ------------------------------------------------------------------------------------------------
 
+DOWNLOADS_COMPAT: str = env.str("DOWNLOADS_COMPAT", default="")
+DOWNLOADS_TITLE: str = env.str("DOWNLOADS_TITLE", default="Specimen records of a query")
+DOWNLOADS_PUBLISHER: str = env.str("DOWNLOADS_PUBLISHER", default="Quincunx")
+DOWNLOADS_PORTAL_URL: str = env.str("DOWNLOADS_PORTAL_URL", default="https://www.idigbio.org/portal")
+DOWNLOADS_REUSE_HOURS: float = env.float("DOWNLOADS_REUSE_HOURS", default=23.0)
+DOWNLOADS_KEEP_DAYS: int = env.int("DOWNLOADS_KEEP_DAYS", default=30)
+DOWNLOADS_RUNNING_PER_CALLER: int = env.int("DOWNLOADS_RUNNING_PER_CALLER", default=3)
+DOWNLOADS_QUEUED_PER_CALLER: int = env.int("DOWNLOADS_QUEUED_PER_CALLER", default=10)
+DOWNLOADS_QUEUE_LENGTH: int = env.int("DOWNLOADS_QUEUE_LENGTH", default=10_000)
+DOWNLOADS_MAILS_PER_ADDRESS: int = env.int("DOWNLOADS_MAILS_PER_ADDRESS", default=20)
+DOWNLOADS_MAILS_PER_CALLER: int = env.int("DOWNLOADS_MAILS_PER_CALLER", default=30)
+# Builds of more rows than this go to the long lane, where so many run at once and so many jobs help with each.
+DOWNLOADS_SHORT_ROWS: int = env.int("DOWNLOADS_SHORT_ROWS", default=100_000)
+DOWNLOADS_LONG_BUILDS: int = env.int("DOWNLOADS_LONG_BUILDS", default=1)
+DOWNLOADS_ASSISTANTS: int = env.int("DOWNLOADS_ASSISTANTS", default=3)
+DOWNLOADS_INGEST_BYTES: int = env.int("DOWNLOADS_INGEST_BYTES", default=10 * 1024**3)
+DOWNLOADS_PART_ROWS: int = env.int("DOWNLOADS_PART_ROWS", default=50_000)
+
 # --- exports --------------------------------------------------------------------------------------------------
 
 EXPORTS_DIALECT: str = env.str("EXPORTS_DIALECT", default="ocl2016")

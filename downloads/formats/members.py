@@ -116,7 +116,7 @@ def members(
         for entity, source in _STEMS
         if (entity, source) != (core[0].entity, core[0].source)
     ]
-    kept = [member for member in companions if member.columns]
+    kept = [member for member in companions if member.columns or member.is_whole]
     deleted = [build.deleted()] if has_deleted else []
     return [*core, *kept, *deleted]
 

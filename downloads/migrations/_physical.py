@@ -31,6 +31,9 @@ _WORDS = (
 )
 
 
+# For the operator fuzzy; trigrams come with the core.
+_EDITS = "CREATE EXTENSION IF NOT EXISTS fuzzystrmatch"
+
 # Django adds it for LIKE under other collations; identifiers are compared in C, where the primary key serves both.
 _LIKE = "DROP INDEX IF EXISTS downloads_identifier_text_db9c80bf_like"
 
@@ -45,4 +48,8 @@ def operations() -> list[migrations.RunSQL]:
             migrations.RunSQL(_WORDS.format(table=table), f"DROP INDEX {table}_words"),
         )
     ]
-    return [migrations.RunSQL(_LIKE, migrations.RunSQL.noop), *tables]
+    return [
+        migrations.RunSQL(_EDITS, migrations.RunSQL.noop),
+        migrations.RunSQL(_LIKE, migrations.RunSQL.noop),
+        *tables,
+    ]

@@ -11,19 +11,21 @@ from downloads.models.store import (
     Recordset,
     StoreVersion,
 )
-from downloads.models.work import Build, BuildKey, BuildPart, Claim, Download, Notification, RequestKey
+from downloads.models.work import Build, BuildKey, BuildPart, Claim, Delta, Download, Notification, Quota, RequestKey
 
 __all__ = [
     "Build",
     "BuildKey",
     "BuildPart",
     "Claim",
+    "Delta",
     "Download",
     "Hiding",
     "Identifier",
     "IngestRun",
     "MediaRecord",
     "Notification",
+    "Quota",
     "RawColumnSet",
     "Record",
     "RecordMedia",

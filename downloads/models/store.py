@@ -183,7 +183,7 @@ class Record(Version):
             models.UniqueConstraint(fields=["uuid"], condition=models.Q(v_to=None), name="downloads_record_open"),
         ]
         indexes = [
-            models.Index(fields=["recordset", "uuid"], name="downloads_record_set"),
+            models.Index(fields=["recordset", "uuid", "v_from", "v_to"], name="downloads_record_set"),
             models.Index(fields=["lat", "lon"], name="downloads_record_place"),
             models.Index(fields=["t_startdayofyear"], name="downloads_record_day"),
             models.Index(fields=["line_version"], name="downloads_record_line"),
@@ -210,7 +210,7 @@ class MediaRecord(Version):
             models.UniqueConstraint(fields=["uuid"], condition=models.Q(v_to=None), name="downloads_media_open"),
         ]
         indexes = [
-            models.Index(fields=["recordset", "uuid"], name="downloads_media_set"),
+            models.Index(fields=["recordset", "uuid", "v_from", "v_to"], name="downloads_media_set"),
             models.Index(fields=["line_version"], name="downloads_media_line"),
             models.Index(fields=["v_to"], condition=models.Q(v_to__isnull=False), name="downloads_media_closed"),
             *_term_indexes("dl_med", terms.MEDIA_TERMS),

@@ -36,10 +36,12 @@ class Build(models.Model):
     stage = models.CharField(max_length=20, default="queued")
     lane = models.CharField(max_length=5, choices=Lane.choices, default=Lane.SHORT)
     caller = models.CharField(max_length=100)
+    running_limit = models.PositiveIntegerField(default=3)
     job = models.OneToOneField("core.Job", on_delete=models.SET_NULL, null=True, blank=True, related_name="build")
     rows_done = models.PositiveBigIntegerField(default=0)
     rows_total = models.PositiveBigIntegerField(null=True, blank=True)
     rows = models.JSONField(default=dict)
+    plan = models.JSONField(default=dict)
     parts_done = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)
     is_underway = models.BooleanField(default=False)
@@ -81,6 +83,7 @@ class BuildPart(models.Model):
     low = models.UUIDField(null=True)
     high = models.UUIDField(null=True)
     state = models.CharField(max_length=7, choices=State.choices, default=State.WAITING)
+    owner = models.UUIDField(null=True)
     lease_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     rows = models.PositiveBigIntegerField(default=0)
@@ -97,6 +100,21 @@ class BuildPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.member} {self.number}"
+
+
+class Delta(models.Model):
+    """A core id whose rows differ from those of the data version a build counts from (`since`)."""
+
+    build = models.ForeignKey(Build, on_delete=models.CASCADE, related_name="deltas", db_index=False)
+    coreid = models.UUIDField()
+    is_deleted = models.BooleanField()
+
+    class Meta:
+        ordering = ["build", "coreid"]
+        constraints = [models.UniqueConstraint(fields=["build", "coreid"], name="downloads_delta_once")]
+
+    def __str__(self) -> str:
+        return str(self.coreid)
 
 
 class Download(models.Model):
@@ -193,6 +211,20 @@ class Claim(models.Model):
         return f"{self.download_id} {self.created_at:%Y-%m-%d %H:%M}"
 
 
+class Quota(models.Model):
+    """How much the holder of an API key may have at once; without a row, what the settings say for keys."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="download_quota")
+    running = models.PositiveIntegerField(default=6)
+    queued = models.PositiveIntegerField(default=20)
+
+    class Meta:
+        ordering = ["user"]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.running} running, {self.queued} queued"
+
+
 class Notification(models.Model):
     """Somebody to be told of a download's end, once per channel and address."""
 
@@ -204,6 +236,7 @@ class Notification(models.Model):
     channel = models.CharField(max_length=7, choices=Channel.choices)
     address = models.CharField(max_length=2000)
     key = models.CharField(max_length=64, blank=True, editable=False)
+    base_url = models.CharField(max_length=300, editable=False)
     mail = models.ForeignKey("core.Mail", on_delete=models.SET_NULL, null=True, blank=True)
     delivery = models.ForeignKey("core.WebhookDelivery", on_delete=models.SET_NULL, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

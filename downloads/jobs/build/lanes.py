@@ -1,0 +1,71 @@
+"""Fairness: a caller has a few builds running and some waiting; big builds have a lane of their own (contract 4)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+
+from core import db, jobs
+from downloads.models import Build
+
+KINDS = {Build.Lane.SHORT: "downloads.build", Build.Lane.LONG: "downloads.build_long"}
+_ACTIVE = Q(state__in=[Build.State.WAITING, Build.State.RUNNING])
+_IN = _ACTIVE & Q(job__isnull=False)
+_OUTSIDE = Q(state=Build.State.WAITING, job=None)
+
+
+def start(build: Build) -> None:
+    """Give a build its job; in the caller's transaction."""
+    job, _created = jobs.submit(KINDS[Build.Lane(build.lane)], {"build": str(build.pk)})
+    build.job = job
+    Build.objects.filter(pk=build.pk).update(job=job)
+
+
+def let_in(caller: str) -> None:
+    """Start what may start now: the caller's next build, and the next big one if its lane has room."""
+    with transaction.atomic():
+        db.advisory_lock("downloads.lanes")
+        running = dict(Build.objects.filter(_IN).values_list("caller").annotate(count=Count("pk")).order_by("caller"))
+        long_ones = Build.objects.filter(_IN, lane=Build.Lane.LONG).count()
+        waiting = Build.objects.filter(_OUTSIDE).filter(Q(caller=caller) | Q(lane=Build.Lane.LONG))
+        for build in _in_turn(list(waiting.order_by("created_at", "uuid")[:100])):
+            is_long = build.lane == Build.Lane.LONG
+            if running.get(build.caller, 0) >= build.running_limit:
+                continue
+            if is_long and long_ones >= settings.DOWNLOADS_LONG_BUILDS:
+                continue
+            start(build)
+            running[build.caller] = running.get(build.caller, 0) + 1
+            long_ones += is_long
+
+
+def _in_turn(waiting: list[Build]) -> list[Build]:
+    """Callers one after the other: who was served longest ago, or never, comes first."""
+    callers = {build.caller for build in waiting}
+    served = dict(
+        Build.objects.filter(caller__in=callers, started_at__isnull=False)
+        .order_by("caller")
+        .values_list("caller")
+        .annotate(last=Max("started_at"))
+    )
+    never = timezone.now() - timedelta(days=36500)
+    return sorted(waiting, key=lambda build: (served.get(build.caller, never), build.created_at, build.uuid))
+
+
+def let_everybody_in() -> None:
+    """For the clock: start builds whose turn came while nobody looked."""
+    callers = Build.objects.filter(_OUTSIDE).order_by("caller").values_list("caller", flat=True).distinct()
+    for caller in list(callers[:1000]):
+        let_in(caller)
+
+
+def ahead_of(build: Build) -> int | None:
+    """How many builds of the same lane are to begin before this one; 0 once it runs."""
+    if build.state != Build.State.WAITING:
+        return 0
+    earlier = Q(created_at__lt=build.created_at) | Q(created_at=build.created_at, uuid__lt=build.uuid)
+    return Build.objects.filter(earlier, state=Build.State.WAITING, lane=build.lane).count()

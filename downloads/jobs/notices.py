@@ -1,0 +1,105 @@
+"""Mail and webhooks at a download's end: once per (download, channel, address), in the transaction of that end."""
+
+from __future__ import annotations
+
+import json
+
+from django.conf import settings
+from django.utils import timezone
+
+from core import mail, throttle, webhooks
+from downloads.jobs import status
+from downloads.models import Download, Notification
+
+READY_SUBJECT = "iDigBio Download Ready"
+FAILED_SUBJECT = "iDigBio Download Failed"
+EVENT = "downloads.finished"
+SIGNATURE = "Download-Signature"
+_QUERY_SHOWN = 1000
+_DAY = 24 * 3600
+
+
+def send(download: Download) -> None:
+    """Queue everything that is still to be sent for a download that has ended."""
+    if download.state not in (Download.State.DONE, Download.State.FAILED):
+        return
+    waiting = Notification.objects.select_for_update().filter(download=download, queued_at=None).order_by("id")
+    for notification in list(waiting):
+        if notification.channel == Notification.Channel.MAIL:
+            _mail(download, notification)
+        else:
+            _webhook(download, notification)
+        notification.queued_at = timezone.now()
+        notification.save(update_fields=["queued_at", "mail", "delivery"])
+
+
+def again(notification: Notification) -> None:
+    """Send once more what was given up or got lost, for an operator."""
+    if notification.mail is not None:
+        mail.retry(notification.mail)
+    elif notification.delivery is not None:
+        webhooks.retry(notification.delivery)
+    else:
+        Notification.objects.filter(pk=notification.pk).update(queued_at=None)
+        send(notification.download)
+
+
+def _mail(download: Download, notification: Notification) -> None:
+    if throttle.hit("downloads.mail", notification.address.lower(), settings.DOWNLOADS_MAILS_PER_ADDRESS, _DAY):
+        return  # nobody is flooded through us; the download itself is unharmed
+    is_ready = download.state == Download.State.DONE
+    notification.mail = mail.queue(
+        EVENT,
+        notification.address,
+        READY_SUBJECT if is_ready else FAILED_SUBJECT,
+        ready_text(download, notification.base_url) if is_ready else failed_text(download, notification.base_url),
+        dedupe=f"downloads:{notification.pk}",
+    )
+
+
+def _webhook(download: Download, notification: Notification) -> None:
+    notification.delivery = webhooks.queue(
+        EVENT,
+        notification.address,
+        status.webhook_payload(download, notification.base_url),
+        key=notification.key,
+        header=SIGNATURE,
+        dedupe=f"downloads:{notification.pk}",
+    )
+
+
+def shown_query(download: Download) -> str:
+    """The query as JSON, short, and with nothing a mail program would make a link of."""
+    found = status.asked(download)
+    query = None if found is None else (found.rq if download.face == Download.Face.SEED else found.seven)
+    text = json.dumps(query, ensure_ascii=True).replace("://", ":/ /")
+    return text if len(text) <= _QUERY_SHOWN else text[: _QUERY_SHOWN - 1] + "…"
+
+
+def ready_text(download: Download, base_url: str) -> str:
+    """The body of the mail that brings the link."""
+    build = download.build
+    rows = "\n".join(f"  {name}: {count}" for name, count in (build.rows if build else {}).items())
+    size = build.size if build else 0
+    sha256 = build.sha256 if build else ""
+    return (
+        "The download you asked for is ready:\n\n"
+        f"{status.file_url(download, base_url)}\n\n"
+        f"Rows:\n{rows}\n\n"
+        f"Size: {size} bytes\n"
+        f"SHA-256: {sha256}\n"
+        f"Query: {shown_query(download)}\n"
+        f"The link works until {download.expires_at:%Y-%m-%d}.\n\n"
+        f"Questions: {settings.CONTACT_EMAIL}\n"
+    )
+
+
+def failed_text(download: Download, base_url: str) -> str:
+    """The body of the mail that brings bad news."""
+    return (
+        "The download you asked for could not be made.\n\n"
+        f"{download.error}\n\n"
+        f"Query: {shown_query(download)}\n"
+        f"Status: {status.status_url(download, base_url)}\n\n"
+        f"Questions: {settings.CONTACT_EMAIL}\n"
+    )

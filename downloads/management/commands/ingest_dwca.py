@@ -1,0 +1,74 @@
+"""Bring a Darwin Core Archive into the specimen store (contract 6.1).
+
+Exit status: 0 done, 1 refused or failed (nothing changed), 2 usage, 3 done with rejects.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from core import errors
+from downloads import services
+from downloads.jobs import ingest
+
+
+def _uuid(text: str) -> uuid.UUID:
+    return uuid.UUID(text)
+
+
+class Command(BaseCommand):
+    help = "Bring a Darwin Core Archive (zip, tar.gz, directory, lone CSV/TSV, or URL) into the specimen store."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("place", metavar="PATH_OR_URL")
+        parser.add_argument("--recordset", type=_uuid, metavar="UUID", help="the recordset the rows belong to")
+        parser.add_argument("--name", default="", help="the recordset's name")
+        parser.add_argument("--dry-run", action="store_true", help="report what would happen, change nothing")
+        parser.add_argument("--keep-missing", action="store_true", help="keep rows the archive no longer has")
+        parser.add_argument("--allow-mass-delete", action="store_true", help="let over half of the rows vanish")
+        parser.add_argument("--trust-index", action="store_true", help="keep a download archive's own index terms")
+        parser.add_argument("--json", action="store_true", help="report as JSON")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        names = ("recordset", "name", "dry_run", "keep_missing", "allow_mass_delete", "trust_index")
+        opts = ingest.Options(**{name: options[name] for name in names})
+        try:
+            _run, report = services.import_archive(options["place"], opts, progress=self._progress())
+        except errors.Fact as fault:
+            if options["json"]:
+                self.stdout.write(json.dumps({"error": fault.message}))
+            self.stderr.write(fault.message)
+            sys.exit(1)
+        if options["json"]:
+            self.stdout.write(json.dumps(report.to_json()))
+        else:
+            self._say(report)
+        sys.exit(3 if report.rejects else 0)
+
+    def _progress(self) -> Any:
+        """Every few seconds a line, on a terminal."""
+        said = time.monotonic()
+
+        def progress(stage: str, rows: int) -> None:
+            nonlocal said
+            if sys.stderr.isatty() and time.monotonic() - said > 3:
+                said = time.monotonic()
+                self.stderr.write(f"{stage}: {rows} rows")
+
+        return progress
+
+    def _say(self, report: ingest.Report) -> None:
+        for name in ("read", "added", "changed", "unchanged", "removed", "restored", "links"):
+            self.stdout.write(f"{name}: {getattr(report, name)}")
+        for reason, count in sorted(report.rejected.items()):
+            self.stdout.write(f"rejected, {reason}: {count}")
+        if report.version is not None:
+            self.stdout.write(f"new data version: {report.version}")
+        elif report.dry_run:
+            self.stdout.write("dry run: nothing was changed")
