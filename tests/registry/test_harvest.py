@@ -462,9 +462,7 @@ def test_statements(add_harvest: Add, source: demo_source.Source, served: demo_s
         source.files.clear()
         for number in range(size):
             source.put(f"d_{number:05d}.xml", samples.iso19139(number))
-        harvest = add_harvest(
-            name=f"size {size}", url=f"{add_harvest.__closure__[1].cell_contents.url('nginx')}?{size}"
-        )  # type: ignore[union-attr]
+        harvest = add_harvest(name=f"size {size}", url=f"{served.url('nginx')}?{size}")
         made, _ = request.run_of(harvest, trigger="cli")
         with CaptureQueriesContext(connection) as queries:
             jobs.run_queued()
