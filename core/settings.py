@@ -271,6 +271,7 @@ REGISTRY_BACKOFF_SECONDS: float = env.float("REGISTRY_BACKOFF_SECONDS", default=
 REGISTRY_CKAN_HOSTS: list[str] = env.list("REGISTRY_CKAN_HOSTS", default=[])
 REGISTRY_CKAN_KEY: str = env.str("REGISTRY_CKAN_KEY", default="")
 REGISTRY_KEEP_RUNS: int = env.int("REGISTRY_KEEP_RUNS", default=30)
+REGISTRY_DEMO_SOURCE_PORT: int = env.int("REGISTRY_DEMO_SOURCE_PORT", default=8899)
 
 # --- usermgmt -------------------------------------------------------------------------------------------------
 

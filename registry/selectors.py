@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -265,10 +265,13 @@ def served_file(slug: str, name: str) -> Record:
 # --- blobs ------------------------------------------------------------------------------------------------------
 
 
-def live_blobs(keys: Iterable[str]) -> set[str]:
+def live_blobs(keys: Collection[str]) -> set[str]:
     """Those of the given keys whose bytes somebody still needs: a record, a run in progress, or an undo."""
     by_hash = {key.rpartition("/")[2]: key for key in keys if key.startswith("registry/docs/")}
-    kept = {key for key in keys if not key.startswith("registry/docs/")}
+    uploads = {key for key in keys if key.startswith("registry/uploads/")}
+    active = HarvestRun.objects.filter(state__in=HarvestRun.ACTIVE, job__params__upload__in=uploads)
+    kept = {key for key in keys if key not in uploads and not key.startswith("registry/docs/")}
+    kept |= set(active.values_list("job__params__upload", flat=True))
     hashes = list(by_hash)
     for model in (Record, StagedRecord):
         live = model.objects.filter(content_sha256__in=hashes).values_list("content_sha256", flat=True)

@@ -8,6 +8,7 @@ S3 settings) each replace an embedded server.
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -119,7 +120,14 @@ def settings(folder: pathlib.Path, base_url: str) -> dict[str, str]:
         "EMAIL_URL": f"filemail://{mail}",
         "DEMO_CREDENTIALS": str(folder / "credentials.json"),
         "CONTACT_EMAIL": "support@localhost",
+        "REGISTRY_DEMO_SOURCE_PORT": str(source_port()),
     }
+
+
+@functools.cache
+def source_port() -> int:
+    """Where the demo's metadata source listens, for as long as this demo runs."""
+    return process.free_ports(1)[0]
 
 
 def secret_key(folder: pathlib.Path) -> str:
@@ -144,6 +152,8 @@ def start_programs(house: supervisor.Supervisor, folder: pathlib.Path, env: dict
     web = programs.web(f"127.0.0.1:{port}", workers=min(processors, 4))
     house.add(supervisor.Program("worker", programs.worker(concurrency=min(processors, 4)), env, logs / "worker.log"))
     house.add(supervisor.Program("beat", programs.beat(folder / "beat-schedule"), env, logs / "beat.log"))
+    source = programs.manage("registry_demo_source")  # a metadata source for the registry to harvest
+    house.add(supervisor.Program("source", source, env, logs / "source.log"))
     house.add(supervisor.Program("web", web, env, logs / "web.log", ready=lambda: answers(f"http://127.0.0.1:{port}")))
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from concurrent.futures import Future
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 
 from core import jobs as core_jobs
 from registry.formats import csw, validation
-from registry.jobs import client, fetch, stage
+from registry.jobs import client, inline, stage
 from registry.models import HarvestRun
 
 
@@ -22,7 +19,7 @@ class Catalogue:
     def __init__(self, network: client.Network, run: HarvestRun, staged: stage.Stage) -> None:
         self._network = network
         self._run = run
-        self._stage = staged
+        self._inline = inline.Inline(network, staged)
         self._url: str = run.settings["url"]
         self._cql: str = run.settings.get("cql_filter", "")
         self.issues: list[tuple[str, validation.Issue]] = []
@@ -37,7 +34,10 @@ class Catalogue:
             check()
             page = self._page(capabilities, start)
             matched = page.matched
-            fresh = self._store(page, check=check, noted=noted)
+            bodies: dict[str, bytes] = {}
+            for identity, body in zip(page.identities, page.records, strict=True):
+                bodies.setdefault(identity, body)
+            fresh = self._inline.store(bodies, url_of=lambda _identity: self._url, check=check, noted=noted)
             state["seen"] += fresh
             state["repeats"] += len(page.records) - fresh
             limit = settings.REGISTRY_MAX_DOCUMENTS
@@ -83,41 +83,3 @@ class Catalogue:
         if answer.status != 200:
             raise core_jobs.Failure("csw_exception", f"The catalogue answered {answer.status}.")
         return answer.body
-
-    def _store(self, page: csw.Page, *, check: Callable[[], None], noted: Callable[[list[stage.Result]], None]) -> int:
-        """Stage a page's records with what validation says; how many were new to this run."""
-        bodies: dict[str, bytes] = {}
-        for identity, body in zip(page.identities, page.records, strict=True):
-            bodies.setdefault(identity, body)
-        fresh = self._stage.place([stage.Listed(identity, self._url) for identity in bodies])
-        waiting = self._stage.waiting_of(list(bodies))
-        checks = [self._network.threads.submit(_examined, item, bodies[item.identity], self._stage) for item in waiting]
-        results = [self._settled(check, done) for done in checks]
-        self._network.call(self._upload([(r, bodies[i.identity]) for r, i in zip(results, waiting, strict=True)]))
-        self._stage.store(results)
-        noted(results)
-        return fresh
-
-    @staticmethod
-    def _settled(check: Callable[[], None], done: Future[stage.Result]) -> stage.Result:
-        check()
-        return done.result()
-
-    async def _upload(self, pairs: list[tuple[stage.Result, bytes]]) -> None:
-        for result, body in pairs:
-            if result.outcome == "fetched":
-                await fetch.store(self._network, result.columns["content_sha256"], body)
-
-
-def _examined(waiting: stage.Waiting, body: bytes, staged: stage.Stage) -> stage.Result:
-    sha256 = hashlib.sha256(body).hexdigest()
-    fetched = {"fetched_at": datetime.now(UTC)}
-    if sha256 == waiting.content_sha256 and waiting.validator_version == validation.VALIDATOR_VERSION:
-        return stage.Result(waiting.id, "unchanged", waiting.url, fetched, is_good=waiting.valid)
-    verdict = validation.validate(body)
-    columns = stage.content_columns(verdict, url=waiting.url, sha256=sha256, size=len(body)) | fetched
-    columns["waf_name"] = staged.waf_name(waiting.identity)
-    issues = [issue.as_dict() for issue in verdict.issues]
-    return stage.Result(
-        waiting.id, "fetched", waiting.url, columns, issues, is_good=verdict.is_valid, received=len(body)
-    )

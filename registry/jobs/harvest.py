@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from core import jobs as core_jobs
 from registry.formats import validation
-from registry.jobs import catalogue, client, crawl, fetch, finish, stage, swap
+from registry.jobs import catalogue, client, crawl, fetch, finish, stage, swap, upload
 from registry.models import Harvest, HarvestRun, HarvestType, RunIssue
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ SNAPSHOT: Final = (
 
 
 def work(attempt: core_jobs.Run) -> dict[str, Any]:
-    """The job `registry.harvest`: `params` are `{"mode": "source" | "stored"}`; the run is found by the job."""
+    """The job `registry.harvest`: `params` hold `mode` (`source`, `stored`) and `upload`; the job knows its run."""
     run = HarvestRun.objects.select_related("harvest").get(job_id=attempt.job_id)
     if run.harvest.deleting:
         raise core_jobs.Failure("internal", "The source is being deleted.")
@@ -63,6 +63,7 @@ class _Harvesting:
         self.attempt = attempt
         self.run = run
         self.stored_only = attempt.params.get("mode") == "stored"
+        self.upload: str = attempt.params.get("upload", "")
         self.staged = stage.Stage(attempt, run)
         self.counts = {"done": 0, "good": 0, "bad": 0, "bytes": 0}
         self.listed = 0
@@ -72,7 +73,9 @@ class _Harvesting:
         limits = client.Limits.of(self.run.settings["max_connections"])
         with client.Network(limits) as network:
             try:
-                if self.run.settings["harvest_type"] == HarvestType.CSW and not self.stored_only:
+                if self.upload:
+                    self._upload(network)
+                elif self.run.settings["harvest_type"] == HarvestType.CSW and not self.stored_only:
                     self._catalogue(network)
                 else:
                     self._folder(network)
@@ -173,6 +176,16 @@ class _Harvesting:
         source.harvest(check=self.attempt.check, noted=self._note)
         self.listed = self.counts["done"]
         self._report(source.issues)
+        self._guard()
+        self._enter("fetching", listed=self.listed)
+
+    # --- uploads ----------------------------------------------------------------------------------------------
+
+    def _upload(self, network: client.Network) -> None:
+        if self.run.stage != "listing":
+            return
+        upload.harvest(self.upload, network, self.staged, check=self.attempt.check, noted=self._note)
+        self.listed = self.counts["done"]
         self._guard()
         self._enter("fetching", listed=self.listed)
 

@@ -88,8 +88,12 @@ def manageable(uid: str, *, user: User) -> tuple[Harvest, selectors.Access]:
 
 def update(harvest: Harvest, values: Mapping[str, Any], *, access: selectors.Access) -> Harvest:
     """Apply the writable ones of `values`; the first bad one raises `Invalid(field=…)` and nothing is saved."""
-    clean = {name: _CLEAN[name](values[name], access) for name in WRITABLE if name in values}
-    return save(harvest, clean, access=access)
+    return save(harvest, clean(values, access=access), access=access)
+
+
+def clean(values: Mapping[str, Any], *, access: selectors.Access) -> dict[str, Any]:
+    """The writable ones of `values`, checked in their order; the first bad one raises `Invalid(field=…)`."""
+    return {name: _CLEAN[name](values[name], access) for name in WRITABLE if name in values}
 
 
 def create(values: Mapping[str, Any], *, access: selectors.Access, **options: Any) -> Harvest:
@@ -97,9 +101,9 @@ def create(values: Mapping[str, Any], *, access: selectors.Access, **options: An
     missing = [name for name in ("name", "url", "organization") if not values.get(name)]
     if missing:
         raise errors.Invalid("is required", field=missing[0])
-    clean = {name: _CLEAN[name](values[name], access) for name in WRITABLE if name in values}
+    checked = clean(values, access=access)
     contact = access.user.email if access.user else ""
-    harvest = Harvest(**{"harvest_contact": contact, **clean, **options})
+    harvest = Harvest(**{"harvest_contact": contact, **checked, **options})
     with transaction.atomic():
         _save_or_refuse(harvest)
         if harvest.publish:
@@ -107,10 +111,10 @@ def create(values: Mapping[str, Any], *, access: selectors.Access, **options: An
     return harvest
 
 
-def save(harvest: Harvest, clean: Mapping[str, Any], *, access: selectors.Access) -> Harvest:
+def save(harvest: Harvest, checked: Mapping[str, Any], *, access: selectors.Access) -> Harvest:
     """Store checked values with what follows from them: guards, folders, a first run."""
     before = Harvest.objects.get(pk=harvest.pk)
-    for name, value in clean.items():
+    for name, value in checked.items():
         setattr(harvest, name, value)
     with transaction.atomic():
         if harvest.url != before.url:

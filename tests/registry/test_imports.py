@@ -1,0 +1,266 @@
+"""Importers and other commands (contract 6)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from core.models import Job, User
+from registry.demo import source as demo_source
+from registry.formats import imports as formats
+from registry.formats import samples
+from registry.models import Account, Harvest, HarvestRun, Organization, Record
+from tests.registry.test_api import SAMPLE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def command(name: str, *args: Any) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    try:
+        call_command(name, *[str(arg) for arg in args], stdout=out, stderr=err)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, out.getvalue(), err.getvalue()
+
+
+def file(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+ORGANIZATIONS = (
+    'name,description,url,logo_url,ckan_harvest_url\nPacIOOS,Pacific,http://p.example.org/,,\nCaRA,"a, b",,,\n'
+)
+
+
+def test_organizations(tmp_path: Path) -> None:
+    """X48: organisations by name from CSV and JSON; a second import changes nothing."""
+    path = file(tmp_path, "o.csv", ORGANIZATIONS)
+    assert command("registry_import_organizations", path)[:2] == (
+        0,
+        "2 created, 0 updated, 0 unchanged, 0 rejected\n",
+    )
+    assert command("registry_import_organizations", path)[1] == "0 created, 0 updated, 2 unchanged, 0 rejected\n"
+    changed = file(tmp_path, "o.json", json.dumps([{"name": "CaRA", "description": "new"}]))
+    assert command("registry_import_organizations", changed)[1] == "0 created, 1 updated, 0 unchanged, 0 rejected\n"
+    assert set(Organization.objects.values_list("slug", flat=True)) == {"PacIOOS", "CaRA"}
+
+
+HARVEST_FORMS: dict[str, tuple[str, bytes]] = {
+    "answer": ("h.json", b'{"status":"success","data":[' + SAMPLE + b"]}"),
+    "array": ("h.json", b"[" + SAMPLE + b"]"),
+    "mongo": (
+        "h.json",
+        SAMPLE.replace(b'"2017-04-27T00:05:01.717Z"', b'{"$date":"2017-04-27T00:05:01.717Z"}') + b"\n",
+    ),
+    "mongo-ms": ("h.json", SAMPLE.replace(b'"2017-04-27T00:05:01.717Z"', b'{"$date":{"$numberLong":"1493251501717"}}')),
+}
+
+
+@pytest.mark.parametrize("form", HARVEST_FORMS)
+def test_harvests(form: str, tmp_path: Path, client: Client) -> None:
+    """X48: a saved list, a bare array and MongoDB lines give the same harvest, byte for byte, and run nothing."""
+    name, content = HARVEST_FORMS[form]
+    path = file(tmp_path, name, content)
+    code, out, _ = command("registry_import_harvests", path, "--create-organizations")
+    assert (code, out) == (0, "1 created, 0 updated, 0 unchanged, 0 rejected\n")
+    assert client.get("/api/v1/Harvests").content == b'{"status":"success","data":[' + SAMPLE + b"]}"
+    assert command("registry_import_harvests", path)[1] == "0 created, 0 updated, 1 unchanged, 0 rejected\n"
+    assert not Job.objects.exists()
+
+
+def test_ckan_harvests(tmp_path: Path) -> None:
+    """X48: CKAN's source list gives harvests with our types and intervals."""
+    result = [
+        {"url": "http://a.example.org/iso/", "title": "A", "type": "waf", "active": True, "frequency": "WEEKLY"},
+        {"url": "http://b.example.org/csw", "title": "B", "type": "csw", "active": False, "frequency": "MANUAL"},
+    ]
+    for source in result:
+        source["publisher_title"] = "PacIOOS"
+    path = file(tmp_path, "ckan.json", json.dumps({"success": True, "result": result}))
+    assert command("registry_import_harvests", path, "--create-organizations")[0] == 0
+    rows = Harvest.objects.order_by("name").values_list("harvest_type", "publish", "harvest_interval")
+    assert list(rows) == [("WAF", True, 7), ("CSW", False, 0)]
+
+
+def test_harvests_csv_round_trip(tmp_path: Path, organization: Organization) -> None:
+    """X48: CSV rows come in by `_id`, else by url; inconsistent counters are dropped and reported."""
+    head = "_id,name,url,harvest_type,organization,publish,harvest_interval,harvest_contact,ckan_harvest_url\n"
+    path = file(tmp_path, "h.csv", head + ",One,http://one.example.org/,WAF,PacIOOS,true,3,a@example.org,\n")
+    assert command("registry_import_harvests", path)[0] == 0
+    one = Harvest.objects.get()
+    assert (one.name, one.publish, one.harvest_interval) == ("One", True, 3)
+    path = file(tmp_path, "h.csv", head + f"{one.uid},Two,http://one.example.org/,WAF,PacIOOS,false,3,,\n")
+    assert command("registry_import_harvests", path)[1].startswith("0 created, 1 updated")
+    wrong = json.loads(SAMPLE) | {"last_bad_count": 7}
+    code, _, err = command("registry_import_harvests", file(tmp_path, "h.json", json.dumps([wrong])))
+    assert code == 0
+    assert "inconsistent" in err
+    assert Harvest.objects.get(uid=wrong["_id"]).last_record_count is None
+
+
+def test_rejects(tmp_path: Path, organization: Organization) -> None:
+    """X48: rejects are reported with line and reason and exit 2; strict and dry-run write nothing."""
+    good = {"name": "Good", "url": "http://good.example.org/", "organization": "PacIOOS", "harvest_type": "WAF"}
+    rows = [good, {**good, "url": "ftp://x/"}, {**good, "url": "http://n.example.org/", "organization": "Nobody"}, 7]
+    path = file(tmp_path, "h.json", json.dumps(rows))
+    for flag in ("--strict", "--dry-run"):
+        code, out, _ = command("registry_import_harvests", path, flag)
+        assert (code, Harvest.objects.count()) == (2, 0)
+        assert "nothing was written" in out
+    report = tmp_path / "report.csv"
+    code, _, _ = command("registry_import_harvests", path, "--report", report)
+    assert (code, Harvest.objects.count()) == (2, 1)
+    with report.open(newline="") as handle:
+        lines = list(csv.DictReader(handle))
+    assert [(line["line"], line["outcome"]) for line in lines] == [
+        ("1", "created"),
+        ("2", "rejected"),
+        ("3", "rejected"),
+        ("4", "rejected"),
+    ]
+    assert lines[1]["reason"].startswith("url: ")
+    assert "Nobody" in lines[2]["reason"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"7", b'"x"', b"[1", b"a\0b"])
+def test_unreadable(content: bytes, tmp_path: Path) -> None:
+    """X48: an unreadable file is exit 1 and nothing is written."""
+    assert command("registry_import_harvests", file(tmp_path, "h.json", content))[0] == 1
+    assert command("registry_import_harvests", tmp_path / "missing.json")[0] == 1
+    assert not Harvest.objects.exists()
+
+
+def test_import_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X48: files over the limits of bytes and rows are unreadable."""
+    monkeypatch.setattr(formats, "MAX_ROWS", 2)
+    with pytest.raises(formats.UnreadableFileError):
+        formats.read(b"[{},{},{}]", name="x.json")
+    monkeypatch.setattr(formats, "MAX_BYTES", 5)
+    with pytest.raises(formats.UnreadableFileError):
+        formats.read(b"[{},{}]", name="x.json")
+
+
+def test_mongo_user(tmp_path: Path, client: Client) -> None:
+    """X49: an imported MongoDB bcrypt hash allows plain and digest login; login tokens are not imported."""
+    digest = hashlib.sha256(b"old-secret-1").hexdigest()
+    stored = bcrypt.hashpw(digest.encode(), bcrypt.gensalt(4)).decode()
+    document = {
+        "_id": "Kp3vJ9mQw7RtY2xZa",
+        "emails": [{"address": "old@example.org", "verified": True}],
+        "profile": {"name": "Olga Dahl", "organization": "PacIOOS"},
+        "roles": ["approved"],
+        "services": {"password": {"bcrypt": stored}, "resume": {"loginTokens": [{"hashedToken": "secret"}]}},
+    }
+    path = file(tmp_path, "u.json", json.dumps(document) + "\n")
+    assert command("registry_import_users", path, "--create-organizations")[0] == 0
+    user = User.objects.get(uid="Kp3vJ9mQw7RtY2xZa")
+    assert (user.password, user.api_tokens.count()) == (f"bcrypt_sha256${stored}", 0)
+    assert user.registry_account.approved
+    assert command("registry_import_users", path)[1] == "0 created, 0 updated, 1 unchanged, 0 rejected\n"
+    for body in ("password=old-secret-1", f"password={digest}&hashed=true"):
+        answer = client.post(
+            "/api/v2/login", f"email=old@example.org&{body}", content_type="application/x-www-form-urlencoded"
+        )
+        assert answer.json()["data"]["userId"] == user.uid
+
+
+def test_csv_users(tmp_path: Path, organization: Organization) -> None:
+    """X48: people from CSV, by e-mail, with rejects for what is no address."""
+    text = "email,name,organizations,approved\nana@example.org,Ana Silva,PacIOOS,true\nnobody,X,,\n"
+    code, out, _ = command("registry_import_users", file(tmp_path, "u.csv", text))
+    assert (code, out) == (2, "1 created, 0 updated, 0 unchanged, 1 rejected\n")
+    account = Account.objects.get()
+    assert (account.user.first_name, account.approved, account.organizations.get()) == ("Ana", True, organization)
+    assert not account.user.has_usable_password()
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_documents(form: str, tmp_path: Path, organization: Organization) -> None:
+    """X48: a folder or zip of ISO records becomes a harvest's records as a run, without any network."""
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    folder = tmp_path / "docs"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(3):
+        file(folder / "sub" if number else folder, f"d{number}.xml", samples.iso19139(number))
+    file(folder, "bad.xml", b"<a/>")
+    path = folder
+    if form == "zip":
+        path = tmp_path / "docs.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for document in sorted(folder.rglob("*.xml")):
+                archive.write(document, document.relative_to(folder))
+    code, out, _ = command("registry_import_documents", path, "--harvest", harvest.uid)
+    assert (code, out) == (2, "ok: 4 documents, 3 good, 1 bad\n")
+    assert HarvestRun.objects.get().trigger == "import"
+    assert set(Record.objects.values_list("identity", flat=True)) == {"d0.xml", "sub/d1.xml", "sub/d2.xml", "bad.xml"}
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd.xml", "../up.xml", "a/../../up.xml"])
+def test_hostile_zip(name: str, tmp_path: Path, organization: Organization) -> None:
+    """X48: a zip with absolute or parent names is refused whole."""
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("good.xml", samples.iso19139(1))
+        archive.writestr(name, samples.iso19139(2))
+    assert command("registry_import_documents", path, "--harvest", harvest.uid)[0] == 1
+    assert not HarvestRun.objects.exists()
+
+
+def test_check(tmp_path: Path, served: demo_source.Server, source: demo_source.Source) -> None:
+    """X48: `registry_check` counts and prints issues for a path and a URL, and stores nothing."""
+    bad = file(tmp_path, "bad.xml", samples.iso19139(1)[:-9])
+    code, out, _ = command("registry_check", bad)
+    assert (code, "1 documents, 0 good, 1 bad; malformed 1" in out) == (2, True)
+    code, out, _ = command("registry_check", served.url("nginx"))
+    assert (code, out.splitlines()[-1]) == (0, "6 documents, 6 good, 0 bad; no issues")
+    source.faults["/nginx/"] = "404"
+    assert command("registry_check", served.url("nginx"))[0] == 1
+    assert not Record.objects.exists()
+
+
+def test_seed_twice() -> None:
+    """X50: `seed_registry` twice equals once, and its sample row is the document's."""
+    command("seed_registry")
+    before = (Harvest.objects.count(), Organization.objects.count(), User.objects.count())
+    assert before[:2] == (4, 6)
+    command("seed_registry")
+    assert (Harvest.objects.count(), Organization.objects.count(), User.objects.count()) == before
+    user = User.objects.get(uid="fbdpsNf4oHiX79vMJ")
+    assert user.email == "me@email.com"
+    assert Client().get("/api/v1/Harvests/n3N6xBLyZIs9LGwEF").content == b'{"status":"success","data":' + SAMPLE + b"}"
+
+
+def test_collection_is_deterministic() -> None:
+    """X50: the generated documents are the same each time: about 60, four of them bad, in eight languages."""
+    first, second = list(samples.collection()), list(samples.collection())
+    assert first == second
+    assert len(first) == 60
+
+
+def test_factory(add_person: Callable[..., User]) -> None:
+    """X48: importing a known person fills what is missing and takes nothing away."""
+    user = add_person("ana")
+    row = formats.Row(1, {"email": "ANA@example.org", "name": "Other Name", "approved": "false"})
+    from registry.services import imports
+
+    outcome = imports.run([row], imports.person, imports.Options())
+    user.refresh_from_db()
+    assert outcome.lines[0][2] == "updated"
+    assert (user.first_name, user.registry_account.approved) == ("Other", True)
