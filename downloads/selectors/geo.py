@@ -3,6 +3,7 @@
 Longitudes and latitudes are degrees, distances metres on a sphere of `RADIUS`.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -228,11 +229,15 @@ def _nested(tokens: Iterator[str]) -> list[Any]:
     raise _not_coordinates()
 
 
-def unwrapped(corners: nodes.Ring) -> list[tuple[float, float]]:
-    """The closed ring with continuous longitudes, which may lie beyond ±180°.
+Edge = tuple[float, float, float, float, bool]
+"""lon, lat of its start and of its end, and whether points on it belong to the polygon."""
 
-    An edge spanning more than 180° of longitude is taken to cross ±180°. A ring around a pole gets the pole's edge of
-    the map as its border.
+
+def edges(corners: nodes.Ring) -> list[Edge]:
+    """The edges of a ring with continuous longitudes, which may lie beyond ±180°.
+
+    An edge spanning more than 180° of longitude is taken to cross ±180°. A ring around a pole is closed along two
+    meridians, which are no edges of the polygon, and the pole, which is.
     """
     path = [corners[0]]
     for lon, lat in (*corners[1:], corners[0]):
@@ -241,10 +246,14 @@ def unwrapped(corners: nodes.Ring) -> list[tuple[float, float]]:
         if abs(step - path[-1][0]) > 180:
             step += math.copysign(360, path[-1][0] - step)
         path.append((step, lat))
-    if path[-1][0] != path[0][0]:
+    made = [(*start, *end, True) for start, end in itertools.pairwise(path)]
+    first, last = path[0], path[-1]
+    if first[0] != last[0]:
         pole = math.copysign(90, sum(lat for _, lat in corners))
-        path += [(path[-1][0], pole), (path[0][0], pole), path[0]]
-    return path
+        made.append((*last, last[0], pole, False))
+        made.append((last[0], pole, first[0], pole, round((last[0] - first[0]) / 360) % 2 == 1))  # twice around is out
+        made.append((first[0], pole, *first, False))
+    return made
 
 
 def haversine(lat: float, lon: float, other_lat: float, other_lon: float) -> float:

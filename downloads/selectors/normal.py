@@ -3,7 +3,7 @@
 A normal form is a query itself: parsing it gives nodes that select the same rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from downloads.formats import words
@@ -12,32 +12,43 @@ from downloads.selectors import hashes, nodes
 
 def query(node: nodes.Node) -> dict[str, Any]:
     """The normal form of a whole query."""
-    entries: dict[str, Any] = {}
-    spare: list[dict[str, Any]] = []
+    entries: dict[str, dict[str, Any]] = {}
     sought: set[str] = set()
     for part in _flat(node):
         if isinstance(part, nodes.Fulltext):
             sought.update(part.words)
             continue
         key, value = _entry(part)
-        if key not in entries:
-            entries[key] = value
-        elif entries[key] != value:
-            spare.append({key: value})
+        entries.setdefault(key, {})[hashes.digest(value)] = value
     if sought:
-        entries["data"] = {"type": "fulltext", "value": " ".join(sorted(sought))}
+        entries["data"] = {"": {"type": "fulltext", "value": " ".join(sorted(sought))}}
+    made = {key: values[min(values)] for key, values in entries.items()}
+    spare = [{key: values[other]} for key, values in entries.items() for other in sorted(values)[1:]]
     if spare:
-        entries["and"] = _sorted(spare)
-    return dict(sorted(entries.items()))
+        made["and"] = _sorted(spare)
+    return dict(sorted(made.items()))
 
 
-def _flat(node: nodes.Node) -> Iterable[nodes.Node]:
+def _flat(node: nodes.Node) -> Iterator[nodes.Node]:
     """The parts that must all hold; `and` within `and` is one."""
+    node = _simple(node)
     if isinstance(node, nodes.Group) and node.word == "and":
         for part in node.parts:
             yield from _flat(part)
     else:
         yield node
+
+
+def _simple(node: nodes.Node) -> nodes.Node:
+    """Without groups of one and without double negation."""
+    if not isinstance(node, nodes.Group):
+        return node
+    if node.word != "not":
+        return _simple(node.parts[0]) if len(node.parts) == 1 else node
+    inner = _simple(node.parts[0])
+    if isinstance(inner, nodes.Group) and inner.word == "not":
+        return inner.parts[0]
+    return nodes.Group("not", (inner,))
 
 
 def _sorted(queries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

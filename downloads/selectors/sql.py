@@ -6,7 +6,6 @@ table, everything a caller wrote is bound. Text is compared by code point with f
 found in the `words` text, first by its index (`formats.words.LEXEMES_SQL`), then by its layout.
 """
 
-import itertools
 import math
 import uuid
 from collections.abc import Iterable, Sequence
@@ -312,9 +311,11 @@ def _box(shape: nodes.Box, alias: str) -> Sql:
 
 
 def _longitudes(west: float, east: float, alias: str) -> Sql:
-    """Longitude from `west` to `east` (`west` <= `east`, either may lie beyond ±180°), edges included."""
+    """Longitude from `west` to `east` (`west` <= `east`, both may lie beyond ±180°), edges included."""
     if east - west >= 360:
         return Sql(f"{alias}.lon IS NOT NULL")
+    turns = 360 * math.floor((west + 180) / 360)
+    west, east = west - turns, east - turns
     spans = [(max(low, -180.0), min(high, 180.0)) for low, high in _turns(west, east) if low <= 180 and high >= -180]
     return joined("OR", [Sql(f"{alias}.lon BETWEEN %s AND %s", span) for span in spans])
 
@@ -340,22 +341,26 @@ def _circle(shape: nodes.Circle, alias: str) -> Sql:
 
 
 _EVEN_ODD: Final = """
-SELECT bool_or(abs((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)) <= {edge} * greatest(abs(x2 - x1), abs(y2 - y1), {edge})
+SELECT bool_or(is_edge
+               AND abs((x2 - x1) * (y - y1) - (y2 - y1) * (x - x1))
+                   <= {edge} * greatest(abs(x2 - x1), abs(y2 - y1), {edge})
                AND x BETWEEN least(x1, x2) - {edge} AND greatest(x1, x2) + {edge}
                AND y BETWEEN least(y1, y2) - {edge} AND greatest(y1, y2) + {edge})
        OR count(*) FILTER (WHERE (y1 > y) <> (y2 > y)
                            AND x < x1 + (x2 - x1) * ((y - y1) / nullif(y2 - y1, 0))) %% 2 = 1
-FROM unnest(%s::float8[], %s::float8[], %s::float8[], %s::float8[]) AS e(x1, y1, x2, y2)
+FROM unnest(%s::float8[]) AS turn, LATERAL (SELECT {alias}.lon + turn AS x, {alias}.lat AS y) AS p,
+     unnest(%s::float8[], %s::float8[], %s::float8[], %s::float8[], %s::bool[]) AS e(x1, y1, x2, y2, is_edge)
 """
 
 
 def _polygon(rings: tuple[nodes.Ring, ...], alias: str) -> Sql:
-    """Even-odd over the edges of all rings: holes come out by themselves, every edge belongs to the polygon."""
-    paths = [geo.unwrapped(ring) for ring in rings]
-    paths = [paths[0], *(_beside(path, _middle(paths[0])) for path in paths[1:])]
-    edges = [(*start, *end) for path in paths for start, end in itertools.pairwise(path)]
-    lons = [lon for path in paths for lon, _ in path]
-    lats = [lat for path in paths for _, lat in path]
+    """Even-odd over the edges of all rings: holes come out by themselves, every edge belongs to the polygon.
+
+    Crossings are counted over all whole turns together, so that a ring wider than the globe is right too.
+    """
+    edges = [edge for ring in rings for edge in geo.edges(ring)]
+    lons = [lon for edge in edges for lon in (edge[0], edge[2])]
+    lats = [lat for edge in edges for lat in (edge[1], edge[3])]
     near = joined(
         "AND",
         [
@@ -363,23 +368,8 @@ def _polygon(rings: tuple[nodes.Ring, ...], alias: str) -> Sql:
             _longitudes(min(lons) - _ON_EDGE, max(lons) + _ON_EDGE, alias),
         ],
     )
-    turns = [turn for turn in (0, 360, -360) if min(lons) <= 180 + turn and max(lons) >= -180 + turn]
-    inside = f"({_EVEN_ODD.format(edge=_ON_EDGE)})"
-    columns = tuple([edge[place] for edge in edges] for place in range(4))
-    test = Sql(
-        f"EXISTS (SELECT 1 FROM unnest(%s::float8[]) AS turn,"
-        f" LATERAL (SELECT {alias}.lon + turn AS x, {alias}.lat AS y) AS p WHERE {inside})",
-        (turns, *columns),
-    )
-    return joined("AND", [near, test])
-
-
-def _middle(path: list[tuple[float, float]]) -> float:
-    lons = [lon for lon, _ in path]
-    return (min(lons) + max(lons)) / 2
-
-
-def _beside(path: list[tuple[float, float]], middle: float) -> list[tuple[float, float]]:
-    """A hole's path moved by whole turns to where its polygon lies."""
-    turn = 360 * round((middle - _middle(path)) / 360)
-    return [(lon + turn, lat) for lon, lat in path]
+    most = math.ceil((max(abs(min(lons)), max(lons)) + 180) / 360)
+    turns = [360.0 * turn for turn in range(-most, most + 1)]
+    columns = tuple([edge[place] for edge in edges] for place in range(5))
+    inside = Sql(f"({_EVEN_ODD.format(edge=_ON_EDGE, alias=alias)})", (turns, *columns))
+    return joined("AND", [near, inside])
