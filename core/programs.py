@@ -10,9 +10,14 @@ WORKER_NODE = "quincunx"
 
 
 def web(bind: str, *, workers: int = 2, threads: int = 8) -> list[str]:
-    """gunicorn on `bind` (`host:port`)."""
+    """gunicorn on `bind` (`host:port`).
+
+    Measured against granian's WSGI: that takes about 0.2 ms of CPU less per request, but folds headers with an
+    underscore into the ones proxies set, takes Content-Length beside Transfer-Encoding, and its workers outlive it.
+    """
     argv = [sys.executable, "-m", "gunicorn", "core.wsgi:application", f"--bind={bind}"]
     argv += [f"--workers={workers}", f"--threads={threads}", "--worker-class=gthread", "--reuse-port"]
+    argv += ["--config=python:core.gunicorn_conf"]
     # Heartbeat files in memory; a disk that stalls would have workers killed. No socket for remote control.
     return [*argv, "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--keep-alive=30", "--graceful-timeout=30"]
 

@@ -2,6 +2,7 @@
 
 import email.message
 import smtplib
+import urllib.error
 import urllib.request
 
 import pytest
@@ -33,6 +34,15 @@ def test_web_answers_and_comes_back_after_kill(web: house.Web) -> None:
     web.start()
     with urllib.request.urlopen(f"{web.base_url}/livez") as response:
         assert response.status == 200
+
+
+def test_long_request_lines_work_and_endless_ones_do_not(web: house.Web) -> None:
+    with urllib.request.urlopen(f"{web.base_url}/livez?{'q' * 32 * 1024}") as response:
+        assert response.status == 200
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{web.base_url}/livez?{'q' * 41 * 1024}")
+    refused.value.close()
+    assert refused.value.code == 414
 
 
 def test_worker_comes_back_after_kill(worker: house.Worker) -> None:
