@@ -78,6 +78,21 @@ def django_db_modify_db_settings(running_house: house.House) -> None:
     """PostgreSQL must run before pytest-django makes the test database."""
 
 
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A kept cluster has the test database already."""
+    return HOUSE.is_migrated
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """pytest-django's own set-up; a database it had to make is kept for the next run."""
+    if not HOUSE.is_migrated:
+        with django_db_blocker.unblock():
+            connections.close_all()
+        HOUSE.keep_tables()
+
+
 @pytest.fixture
 def drill_stack(servers: house.House, transactional_db: None) -> house.House:
     """Servers to take down, on committed data; goes with `start_worker`, `start_web` and `start_beat`."""

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from core import process, programs
 from core.embedded import stack
+from tests import template
 
 START_SECONDS = 40
 T = TypeVar("T")
@@ -33,6 +34,8 @@ class House:
     def __init__(self) -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quincunx-test-"))
         self.stack = stack.Stack(self.folder, durable=False)
+        assert self.stack.postgres is not None
+        self.is_migrated = template.restore(self.stack.postgres)
         self.stack.reserve()
         self.web_port, self.smtp_port = process.free_ports(2)
         # What core.settings reads, in the pytest process and in every program a test starts.
@@ -57,6 +60,12 @@ class House:
         for each in self.stack.servers:
             each.resume()
         self.stack.start()
+
+    def keep_tables(self) -> None:
+        """The tables have just been made: spare the next run the work."""
+        assert self.stack.postgres is not None
+        template.keep(self.stack.postgres)
+        self.is_migrated = True
 
     def close(self) -> None:
         """Stop everything and forget the data."""
