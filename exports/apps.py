@@ -9,6 +9,9 @@ class ExportsConfig(ApiConfig):
     verbose_name = "Open Concept Lab exports"
     summary = "Keeps terminologies and exports their versions as archives."
     pages = [("Repositories and exports", "/exports/"), ("How to subscribe", "/exports/help/")]
+    seed_command = "seed_exports"
+    demo_check = "exports.demo.check"
+    demo_lines = "exports.demo.lines"
     live_blobs = "exports.jobs.build.live_blobs"
 
     def ready(self) -> None:

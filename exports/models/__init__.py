@@ -14,7 +14,7 @@ from exports.models.content import (
     VersionMapping,
     VersionReference,
 )
-from exports.models.owners import Membership, Organization, Profile
+from exports.models.owners import ExportsToken, Membership, Organization, Profile
 from exports.models.repos import Repo, RepoVersion
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ConceptEdge",
     "ConceptVersion",
     "ExportBuild",
+    "ExportsToken",
     "Fragment",
     "HeadMember",
     "ImportJob",

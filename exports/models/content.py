@@ -6,7 +6,6 @@ from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q
 
-from exports.formats import documents
 from exports.models import fields
 from exports.models.repos import Repo, RepoVersion
 
@@ -224,21 +223,6 @@ class CollectionReference(models.Model):
 
     def __str__(self) -> str:
         return self.expression
-
-    @property
-    def document(self) -> documents.Json:
-        return documents.reference(
-            pk=self.pk,
-            uuid=str(self.uuid),
-            repo_url=self.collection.uri,
-            expression=self.expression,
-            created_at=self.created_at,
-            created_by=self.created_by,
-            resolved_at=self.resolved_at,
-            concepts=self.concepts,
-            mappings=self.mappings,
-            cascade=self.cascade,
-        )
 
 
 class VersionReference(models.Model):

@@ -5,8 +5,6 @@ from typing import Any
 
 from django.db import models
 
-from exports.formats import text
-
 
 class JsonText(models.TextField[Any, Any]):
     """JSON kept as the text it was: jsonb reorders keys and rewrites numbers, and an export must give back both."""
@@ -18,7 +16,7 @@ class JsonText(models.TextField[Any, Any]):
         return None if value is None else json.loads(value)
 
     def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else text.dumps(value)
+        return None if value is None else json.dumps(value, allow_nan=False)
 
     def to_python(self, value: Any) -> Any:
         return value

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 
+from core.models import ApiToken
 from exports.models import fields
 
 
@@ -69,3 +70,11 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return f"profile {self.pk}"
+
+
+class ExportsToken(ApiToken):
+    """The shared tokens that open this API, for its own admin list."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "exports token"

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from exports.formats import documents
 from exports.models import fields
 from exports.models.owners import Access, Organization
 
@@ -79,45 +78,6 @@ class Repo(models.Model):
     @property
     def owner_type(self) -> str:
         return "Organization" if self.organization_id else "User"
-
-    @property
-    def home(self) -> documents.Home:
-        return documents.Home(
-            mnemonic=self.mnemonic,
-            url=self.uri,
-            owner=self.owner,
-            owner_type=self.owner_type,
-            owner_url=self.owner_url,
-            default_locale=self.default_locale,
-        )
-
-    @property
-    def state(self) -> documents.RepoState:
-        return documents.RepoState(
-            kind=self.kind,
-            mnemonic=self.mnemonic,
-            uuid=str(self.uuid),
-            name=self.name,
-            full_name=self.full_name,
-            description=self.description,
-            repo_type=self.repo_type,
-            custom_validation_schema=self.custom_validation_schema,
-            public_access=self.public_access,
-            default_locale=self.default_locale,
-            supported_locales=self.supported_locales,
-            website=self.website,
-            url=self.uri,
-            owner=self.owner,
-            owner_type=self.owner_type,
-            owner_url=self.owner_url,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            created_by=self.created_by,
-            updated_by=self.updated_by,
-            extras=self.extras,
-            external_id=self.external_id,
-            details=self.details,
-        )
 
 
 class RepoVersion(models.Model):

@@ -10,7 +10,7 @@ from django.conf import settings
 from core import db, errors
 from exports.formats import documents, envelope, text
 from exports.models import CollectionReference, RepoVersion
-from exports.selectors import rows
+from exports.selectors import rows, states
 
 BLOCK_ROWS = 500
 
@@ -60,7 +60,7 @@ def header(version: RepoVersion) -> documents.Json:
         updated_by=repo.updated_by,
         previous=None,
     )
-    return documents.version_header(repo.state, state)
+    return documents.version_header(states.repo(repo), state)
 
 
 def array_sql(version: RepoVersion, name: str, wanted: Wanted, columns: str) -> tuple[str, list[object]]:
@@ -78,7 +78,7 @@ def page(version: RepoVersion, top: documents.Json, wanted: Wanted) -> str:
     for name in wanted.arrays(version):
         bodies = [body for (body,) in rows.fetch(array_sql(version, name, wanted, "{}"))]
         if name == "references" and version.is_head:
-            bodies = [text.dumps(one.document) for one in _head_references(version)]
+            bodies = [text.dumps(states.reference(one)) for one in _head_references(version)]
         if name == "references":
             bodies = bodies[wanted.offset : wanted.offset + wanted.limit]
         joined = envelope.SEPARATOR.join(bodies)
@@ -122,7 +122,7 @@ def stream(version: RepoVersion, top: documents.Json, wanted: Wanted) -> Iterato
 def _blocks(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[bytes]:
     if name == "references" and version.is_head:
         for reference in _head_references(version):
-            yield f"{envelope.SEPARATOR}{text.dumps(reference.document)}".encode()
+            yield f"{envelope.SEPARATOR}{text.dumps(states.reference(reference))}".encode()
         return
     yield from stream_blocks(view, array_sql(version, name, wanted, "{}"), separator=envelope.SEPARATOR)
 

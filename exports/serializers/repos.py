@@ -5,6 +5,7 @@ from typing import Any
 from exports.formats import documents
 from exports.models import CollectionReference, Repo, RepoVersion
 from exports.selectors import documents as whole
+from exports.selectors import states
 
 Json = dict[str, Any]
 
@@ -21,7 +22,7 @@ REFERENCE_LIST = documents.REFERENCE_FIELDS[:8]
 
 def repo(found: Repo, *, detail: bool = True) -> Json:
     """A repository: the object of 60 or 47 keys, or its line in a list."""
-    body = documents.repository(found.state)
+    body = documents.repository(states.repo(found))
     if detail:
         return body
     body |= {"created_at": body["created_on"], "updated_at": body["updated_on"]}
@@ -40,7 +41,7 @@ def version(found: RepoVersion, *, detail: bool = True) -> Json:
 
 
 def reference(found: CollectionReference, *, detail: bool = False) -> Json:
-    body = found.document
+    body = states.reference(found)
     return body if detail else {key: body[key] for key in REFERENCE_LIST}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from exports.formats import addresses, documents, text
 from exports.models import Concept, ConceptEdge, ConceptVersion, Repo
+from exports.selectors import states
 from exports.writing import drafts, mappings, store
 from exports.writing.clock import Clock
 
@@ -281,7 +282,7 @@ def children_of(repo: Repo, uris: Sequence[str]) -> dict[str, list[str]]:
 def _finished(repo: Repo, what: State, children: dict[str, list[str]]) -> store.Finished:
     uri = f"{repo.uri}concepts/{addresses.quoted(what.id)}/"
     whole = dataclasses.replace(what, children=children.get(uri, []))
-    return store.Finished(what.pk, documents.concept(whole, repo.home))
+    return store.Finished(what.pk, documents.concept(whole, states.home(repo)))
 
 
 def _retire_old_versions(repo: Repo, entries: list[Entry], children: dict[str, list[str]]) -> None:

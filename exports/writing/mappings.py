@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from exports.formats import addresses, documents, text
 from exports.models import Concept, Mapping, MappingVersion, Repo
+from exports.selectors import states
 from exports.writing import drafts, store
 from exports.writing.clock import Clock
 
@@ -283,7 +284,7 @@ def _save_rows(repo: Repo, entries: list[Entry], ends: Ends) -> None:
 
 def _finished(repo: Repo, what: State, ends: Ends) -> store.Finished:
     whole = dataclasses.replace(what, origin=ends.origin(what), target=ends.target(what))
-    return store.Finished(what.pk, documents.mapping(whole, repo.home))
+    return store.Finished(what.pk, documents.mapping(whole, states.home(repo)))
 
 
 def _columns(repo: Repo, entry: Entry, fragment: int) -> tuple[Any, ...]:

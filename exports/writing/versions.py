@@ -22,7 +22,7 @@ from exports.models import (
     VersionReference,
 )
 from exports.models.repos import HEAD
-from exports.selectors import repos, rows
+from exports.selectors import repos, rows, states
 from exports.writing import members, store
 from exports.writing.clock import Clock
 
@@ -80,7 +80,7 @@ def cut(clock: Clock, wanted: Wanted) -> RepoVersion:
         updated_by=wanted.updated_by or wanted.user,
     )
     version.uuid = wanted.uuid or version.uuid
-    version.header = documents.version_header(repo.state, state(version, previous=repos.previous_name(repo)))
+    version.header = documents.version_header(states.repo(repo), state(version, previous=repos.previous_name(repo)))
     version.save(force_insert=True)
     _hold(version, in_file_order=wanted.in_file_order)
     _count(version)
@@ -131,7 +131,7 @@ def _hold_references(version: RepoVersion) -> None:
         ("version_id", "position", "body", "updated_at"),
         # read before the COPY begins: a connection does one thing at a time
         [
-            (version.pk, place, text.dumps(reference.document), reference.resolved_at)
+            (version.pk, place, text.dumps(states.reference(reference)), reference.resolved_at)
             for place, reference in enumerate(found, start=1)
         ],
     )
