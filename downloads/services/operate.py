@@ -37,7 +37,7 @@ def withdraw(ident: str, *, token: str = "", caller: Caller | None = None) -> Do
             raise errors.Conflict(FINISHED)
         if user and user.is_staff and not claims:
             claims = list(download.claims.filter(withdrawn_at=None).values_list("pk", flat=True))
-        Claim.objects.filter(pk__in=claims).update(withdrawn_at=timezone.now())
+        Claim.objects.filter(pk__in=claims, withdrawn_at=None).update(withdrawn_at=timezone.now())
         if not download.claims.filter(withdrawn_at=None).exists():
             _cancel(download)
     return look.find(ident)
@@ -60,7 +60,7 @@ def _claims_of(download: Download, token: str, user: object) -> list[int]:
     sought = hashed(token) if token else ""
     return [
         claim.pk
-        for claim in download.claims.filter(withdrawn_at=None)
+        for claim in download.claims.all()
         if (sought and hmac.compare_digest(claim.token_hash, sought))
         or (user is not None and claim.user_id == getattr(user, "pk", None))
     ]

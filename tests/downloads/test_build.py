@@ -1,0 +1,512 @@
+"""Builds: the same rows however they are made, sharing, reuse, deltas; through the real store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from core import blobs, errors, jobs
+from core.models import Job
+from downloads import services
+from downloads.formats import samples
+from downloads.jobs import expiry
+from downloads.jobs.build import lanes, lead, parts
+from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset
+from tests.downloads import making
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _empty_bucket(running_house: Any) -> None:
+    blobs.delete(*making.keys())
+
+
+@pytest.fixture
+def store_of_samples(tmp_path: Path, running_house: Any) -> None:
+    """Four providers' specimens, three hundred in all."""
+    for _provider, path in samples.write_all(tmp_path, records=300):
+        making.bring_in(path)
+
+
+@pytest.fixture
+def acers(tmp_path: Path) -> Path:
+    """Five maples and three oaks."""
+    path = making.archive(tmp_path, making.specimens(5) + making.specimens(3, genus="Quercus", start=5))
+    making.bring_in(path)
+    return path
+
+
+def test_two_spellings_share_a_build(acers: Path) -> None:
+    """D7: `Acer` and `acer`: two uuids and hashes, one build."""
+    first, second = making.built({"genus": "Acer"}), making.built({"genus": "acer"})
+    assert first.uuid != second.uuid
+    assert (first.query_hash, second.query_hash) == (
+        "ed946d428c31cc3e26bb88c9ed548d54b475572c",
+        "c91957c034f2a8c42796584c27ba3416acf81d94",
+    )
+    assert first.hash != second.hash
+    assert first.build_id == second.build_id
+    assert Build.objects.count() == 1
+    assert len(making.ids(making.members(second)["occurrence.csv"])) == 5
+
+
+def test_a_hundred_equal_requests_at_once(acers: Path) -> None:
+    """D8: 100 concurrent identical requests → one job, one build."""
+    found: list[tuple[Any, bool]] = []
+    gate = threading.Barrier(20)
+
+    def ask() -> None:
+        try:
+            gate.wait(30)
+            for _ in range(5):
+                placed = making.place({"genus": "acer"})
+                found.append((placed.download.uuid, placed.is_new))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 100
+    assert Counter(found).most_common() == [((found[0][0], False), 99), ((found[0][0], True), 1)]
+    assert (Download.objects.count(), Build.objects.count(), Job.objects.filter(kind="downloads.build").count()) == (
+        1,
+        1,
+        1,
+    )
+    assert Download.objects.get().claims.count() == 100
+
+
+def test_what_ends_reuse(acers: Path, tmp_path: Path) -> None:
+    """D9: New data version, failure, cancel, `force`, or 23 h end reuse; old uuids stay readable."""
+    query = {"genus": "acer"}
+    seen = [making.built(query)]
+    assert making.built(query).uuid == seen[0].uuid
+
+    seen.append(making.built(query, force=True))
+    assert making.built(query).uuid == seen[-1].uuid
+
+    hours = timezone.now() - timedelta(seconds=1)
+    Download.objects.filter(pk=seen[-1].pk).update(reuse_until=hours)
+    seen.append(making.built(query))
+
+    making.bring_in(making.archive(tmp_path, making.specimens(1, start=90), package="other", name="other.zip"))
+    seen.append(making.built(query))
+    assert len(making.ids(making.members(seen[-1])["occurrence.csv"])) == 6
+
+    Download.objects.filter(pk=seen[-1].pk).update(state=Download.State.FAILED)
+    seen.append(making.built(query))
+
+    making.bring_in(making.archive(tmp_path, making.specimens(1, start=91), package="third", name="third.zip"))
+    placed = making.place(query)
+    services.withdraw(str(placed.download.uuid), token=placed.token)
+    seen.append(services.find(placed.download.uuid))
+    assert seen[-1].state == Download.State.CANCELLED
+    seen.append(making.built(query))
+
+    assert len({download.uuid for download in seen}) == len(seen)
+    assert [services.find(download.uuid).uuid for download in seen] == [download.uuid for download in seen]
+    assert [len(making.ids(making.members(seen[n])["occurrence.csv"])) for n in (0, 1, 2)] == [5, 5, 5]
+
+
+def test_members_sums_citation_and_joins(store_of_samples: None) -> None:
+    """D36: Manifest sums, citation and row counts agree; every extension row joins; excluded media counted."""
+    download = making.built({})
+    files = making.members(download)
+    assert list(files) == [
+        "occurrence.csv",
+        "occurrence_raw.csv",
+        "multimedia.csv",
+        "multimedia_raw.csv",
+        "records.citation.txt",
+        "mediarecords.citation.txt",
+        "eml.xml",
+        "meta.xml",
+        "manifest.json",
+    ]
+    manifest = json.loads(files["manifest.json"])
+    for entry in manifest["files"]:
+        data = files[entry["name"]]
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+        if "rows" in entry:
+            assert len(making.ids(data)) == entry["rows"]
+    core = making.ids(files["occurrence.csv"])
+    assert core == sorted(core)
+    assert len(core) == Record.objects.count() == 300
+    for name in ("occurrence_raw.csv", "multimedia.csv", "multimedia_raw.csv"):
+        assert set(making.ids(files[name])) <= set(core), name
+    assert "300 records, accessed on" in files["records.citation.txt"].decode()
+    shares = Counter(row["idigbio:recordset"] for row in making.rows(files["occurrence.csv"]))
+    for recordset, count in shares.items():
+        assert f"{recordset} ({count} records)" in files["records.citation.txt"].decode()
+    media = making.rows(files["multimedia.csv"])
+    assert [row["idigbio:uuid"] for row in media] == sorted(row["idigbio:uuid"] for row in media)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM downloads_mediarecord m WHERE NOT EXISTS "
+            "(SELECT 1 FROM downloads_recordmedia l WHERE l.media = m.uuid)"
+        )
+        (free,) = cursor.fetchone()
+    assert free > 0
+    assert manifest["excluded"] == {"media_without_record": free}
+
+
+def test_two_builds_of_one_version_are_equal(store_of_samples: None, tmp_path: Path, settings: Any) -> None:
+    """D37: Two builds on one version: byte-equal data members; an ingest during a build changes nothing in it."""
+    placed = making.place({})
+    settings.DOWNLOADS_PART_ROWS = 40
+    again = making.place({}, force=True)
+    # Both wait for the version they were asked on; then everything changes.
+    for number, (_provider, path) in enumerate(samples.write_all(tmp_path, records=200, seed=2)):
+        making.bring_in(path, allow_mass_delete=True)
+        for waiting in (placed, again):
+            build = waiting.download.build
+            assert build is not None
+            assert build.job_id is not None
+            if number == 1:
+                jobs.run(build.job_id)
+    one, two = (making.members(services.find(each.download.uuid)) for each in (placed, again))
+    assert len(making.ids(one["occurrence.csv"])) == 300
+    for name in one:
+        assert name == "manifest.json" or name.endswith(("citation.txt", "eml.xml")) or one[name] == two[name], name
+    assert len(making.ids(making.members(making.built({}))["occurrence.csv"])) == 200
+
+
+@pytest.mark.parametrize("form", ["dwca-csv", "dwca-tsv", "csv", "tsv"])
+def test_parts_make_the_same_file(store_of_samples: None, settings: Any, form: str) -> None:
+    """A build in parts, with an inflating assembly, gives the bytes of a build in one go."""
+    whole = making.built({}, form=form)
+    settings.DOWNLOADS_PART_ROWS = 30
+    cut = making.built({}, form=form, force=True)
+    assert cut.build is not None
+    assert cut.build.plan["cuts"]["records"]
+    if form in ("csv", "tsv"):
+        assert making.content(whole) == making.content(cut)
+        return
+    one, two = making.members(whole), making.members(cut)
+    for name in list(one)[:4]:
+        assert one[name] == two[name]
+    found = making.keys()
+    assert [key for key in found if "/parts/" in key] == []
+    assert BuildPart.objects.count() == 0
+
+
+def test_a_delta_applied_to_the_old_archive_gives_the_new_one(store_of_samples: None, tmp_path: Path) -> None:
+    """D51: Old archive + `since` archive = new archive."""
+    query = {"kingdom": "plantae"}
+    old = making.built(query)
+    for _provider, path in list(samples.write_all(tmp_path, records=260, seed=3))[:3]:
+        making.bring_in(path, allow_mass_delete=True)
+    new = making.members(making.built(query))
+    delta = making.members(making.built(query, since=str(old.uuid)))
+    gone = set(making.ids(delta["deleted.csv"]))
+    before = making.members(old)
+    assert gone
+    for name in ("occurrence.csv", "occurrence_raw.csv", "multimedia.csv", "multimedia_raw.csv"):
+        touched = gone | set(making.ids(delta["occurrence.csv"]))
+        columns = making.rows(new[name])[0].keys()
+        kept = [row for row in making.rows(before[name]) if row["coreid"] not in touched]
+        merged = [*kept, *making.rows(delta[name])]
+
+        def shown(row: dict[str, str], columns: Any = columns) -> tuple[str, ...]:
+            return tuple(row.get(column) or "" for column in columns)
+
+        assert sorted(map(shown, merged)) == sorted(map(shown, making.rows(new[name]))), name
+
+
+def test_a_delta_needs_a_version_that_is_still_kept(acers: Path) -> None:
+    old = making.built({})
+    with pytest.raises(errors.Invalid, match="no download"):
+        making.place({}, since="0c7f5f9e-6a43-4b0e-9e5f-2d9a3a1f4c55")
+    making.bring_in(making.archive(acers.parent, making.specimens(9), name="again.zip"), allow_mass_delete=True)
+    models_version = old.data_version
+    from downloads.models import StoreVersion
+
+    StoreVersion.objects.filter(number=models_version).update(pruned=True)
+    with pytest.raises(errors.Invalid) as refused:
+        making.place({}, since=str(old.uuid))
+    assert "everything" in refused.value.details["hint"]
+
+
+def test_dry_run_counts_what_the_archive_has(store_of_samples: None) -> None:
+    """D46: `dry_run` counts equal the archive's rows."""
+    for rq, mq in (({}, None), ({"kingdom": "plantae"}, None), ({}, {"mediatype": "images"})):
+        guess = services.estimate(making.asked(rq, mq=mq))
+        files = making.members(making.built(rq, mq=mq))
+        assert guess.is_exact
+        assert guess.records == len(making.ids(files["occurrence.csv"]))
+        assert guess.mediarecords == len(making.ids(files["multimedia.csv"]))
+    assert Download.objects.count() == 3
+
+
+def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
+    """D31: Cancel within 2 s, parts gone; shared build goes on; wrong token 403."""
+    settings.DOWNLOADS_PART_ROWS = 30
+    placed = making.place({})
+    sharing = making.place({"and": []})
+    assert placed.download.build_id == sharing.download.build_id
+    assert placed.download.build is not None
+    job_id = placed.download.build.job_id
+    assert job_id is not None
+    with pytest.raises(errors.Denied, match="This token does not belong to this download"):
+        services.withdraw(str(placed.download.uuid), token="wrong")
+    assert services.withdraw(str(placed.download.uuid), token=placed.token).state == Download.State.CANCELLED
+    assert services.find(sharing.download.uuid).state == Download.State.WAITING
+    make = parts.make
+
+    def make_and_withdraw(*args: Any) -> bool:
+        made = make(*args)
+        if parts.done_count(Build.objects.get()) == 3:
+            services.withdraw(str(sharing.download.uuid), token=sharing.token)
+        return made
+
+    monkeypatch.setattr(parts, "make", make_and_withdraw)
+    jobs.run(job_id)
+    after = services.find(sharing.download.uuid)
+    assert (after.state, after.error) == (Download.State.CANCELLED, "This download was cancelled.")
+    assert Build.objects.get().state == Build.State.CANCELLED
+    assert making.keys() == []
+    assert BuildPart.objects.count() == 0
+    with pytest.raises(errors.Conflict, match="This download has already finished"):
+        services.withdraw(str(sharing.download.uuid), token=sharing.token)
+    monkeypatch.undo()
+    assert making.built({}).uuid not in (placed.download.uuid, sharing.download.uuid)
+
+
+def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
+    store_of_samples: None, settings: Any, monkeypatch: Any
+) -> None:
+    """D27: Worker killed mid-build: finished from kept parts, same members."""
+    whole = making.members(making.built({}))
+    settings.DOWNLOADS_PART_ROWS = 30
+    placed = making.place({}, force=True)
+    assert placed.download.build is not None
+    job_id = placed.download.build.job_id
+    assert job_id is not None
+    made: list[str] = []
+    make = parts.make
+
+    def note(plan: Any, part: BuildPart, tell: Any) -> bool:
+        if len(made) == 4:
+            raise SystemExit("killed")
+        made.append(f"{part.member} {part.number}")
+        return make(plan, part, tell)
+
+    monkeypatch.setattr(parts, "make", note)
+    with pytest.raises(SystemExit):
+        jobs.run(job_id)
+    Job.objects.filter(pk=job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+    jobs.sweep()
+    first = list(made)
+    made.clear()
+    made.extend(["the first attempt's"] * 5)
+    jobs.run(job_id)
+    assert not set(first) & set(made)
+    files = making.members(services.find(placed.download.uuid))
+    for name in list(whole)[:4]:
+        assert files[name] == whole[name]
+    assert len(making.keys()) == 2
+
+
+def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: Any) -> None:
+    placed = making.place({})
+    assert placed.download.build is not None
+    job_id = placed.download.build.job_id
+    assert job_id is not None
+    monkeypatch.setattr(lead.plan, "count", lambda _plan: (_ for _ in ()).throw(SystemExit("killed")))
+    for _ in range(lead.MOST_CRASHES):
+        with pytest.raises(SystemExit):
+            jobs.run(job_id)
+        Job.objects.filter(pk=job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+        jobs.sweep()
+    jobs.run(job_id)
+    after = services.find(placed.download.uuid)
+    assert (after.state, after.error) == (Download.State.FAILED, "The build was interrupted too often.")
+
+
+def test_a_stale_worker_publishes_nothing(acers: Path, monkeypatch: Any) -> None:
+    """D28: A stale worker publishes nothing; no partial file is reachable."""
+    placed = making.place({})
+    build = placed.download.build
+    assert build is not None
+    assert build.job_id is not None
+    stat = blobs.stat
+    taken_over: list[bool] = []
+
+    def lose_the_lease(key: str) -> Any:
+        if not taken_over:
+            taken_over.append(True)
+            Job.objects.filter(pk=build.job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+            jobs.sweep()
+            with pytest.raises(errors.Conflict):
+                services.deliver(str(placed.download.uuid), "zip")
+            jobs.run(build.job_id)
+        return stat(key)
+
+    monkeypatch.setattr(lead.blobs, "stat", lose_the_lease)
+    jobs.run(build.job_id)
+    build.refresh_from_db()
+    assert build.state == Build.State.DONE
+    assert making.keys() == [build.blob_key]
+    assert Job.objects.get(pk=build.job_id).attempt == 2
+
+
+def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
+    """D29: Storage down: `waiting_for_storage`, then SUCCESS on return or FAILURE after 30 min."""
+    from downloads.jobs import status
+
+    placed, doomed = making.place({}), making.place({"genus": "acer"})
+    real = blobs.writer
+
+    def away(*_args: Any, **_more: Any) -> Any:
+        raise blobs.StoreUnavailable("The file store does not answer.")
+
+    monkeypatch.setattr(lead.blobs, "writer", away)
+    for each in (placed, doomed):
+        assert each.download.build is not None
+        assert each.download.build.job_id is not None
+        jobs.run(each.download.build.job_id)
+        waiting = services.find(each.download.uuid)
+        assert status.task_status(waiting) == "PENDING"
+        assert status.progress(waiting).stage == "waiting_for_storage"
+    Job.objects.update(available_at=timezone.now())
+    Build.objects.filter(pk=doomed.download.build_id).update(
+        storage_away_since=timezone.now() - lead.STORAGE_PATIENCE - timedelta(seconds=1)
+    )
+    assert doomed.download.build is not None
+    assert doomed.download.build.job_id is not None
+    jobs.run(doomed.download.build.job_id)
+    after = services.find(doomed.download.uuid)
+    assert (after.state, after.error) == (Download.State.FAILED, "The file could not be stored.")
+    monkeypatch.setattr(lead.blobs, "writer", real)
+    assert placed.download.build is not None
+    assert placed.download.build.job_id is not None
+    jobs.run(placed.download.build.job_id)
+    assert services.find(placed.download.uuid).state == Download.State.DONE
+
+
+def test_quota_and_lanes(acers: Path, settings: Any) -> None:
+    """D32: Quota 429; a whole-store build does not delay a 10-row one."""
+    settings.DOWNLOADS_QUEUED_PER_CALLER = 4
+    for number in range(4):
+        making.place({"genus": f"g{number}"})
+    with pytest.raises(errors.Throttled) as refused:
+        making.place({"genus": "g9"})
+    assert refused.value.message == "You have 4 downloads waiting; the limit is 4."
+    assert refused.value.retry_after > 0
+    making.place({"genus": "g1"})  # reuse is free
+    assert making.place({"genus": "g9"}, caller=services.Caller(address="192.0.2.8")).is_new
+    assert Build.objects.filter(caller="address:192.0.2.7", job__isnull=False).count() == 3
+    first = Build.objects.filter(job__isnull=False).order_by("created_at")[0]
+    assert first.job_id is not None
+    jobs.run(first.job_id)
+    assert Build.objects.filter(caller="address:192.0.2.7", job__isnull=False).count() == 4
+
+    settings.DOWNLOADS_SHORT_ROWS = 4
+    settings.DOWNLOADS_QUEUED_PER_CALLER = 40
+    other = services.Caller(address="192.0.2.9")
+    long_ones = [making.place(query, caller=other).download.build for query in ({}, {"and": [{}, {}], "or": [{}]})]
+    assert [build.lane for build in long_ones if build] == ["long", "long"]
+    kinds = [build.job.kind if build and build.job else None for build in long_ones]
+    assert kinds == ["downloads.build_long", None]
+    short = making.place({"uuid": "0c7f5f9e-6a43-4b0e-9e5f-2d9a3a1f4c55"}, caller=other).download.build
+    assert short is not None
+    assert short.job is not None
+    assert jobs.kind_of(short.job.kind).queue != jobs.kind_of("downloads.build_long").queue
+    assert lanes.ahead_of(short) == Build.objects.filter(state="waiting", lane="short").count() - 1
+
+
+def test_expiry_deletes_the_file(acers: Path) -> None:
+    """D26: Expiry deletes the blob, then 410 with hint."""
+    one, two, pinned = making.built({"genus": "Acer"}), making.built({"genus": "acer"}), making.built({})
+    services.pin(pinned, is_pinned=True)
+    past = timezone.now() - timedelta(minutes=1)
+    Download.objects.filter(pk__in=[one.pk, pinned.pk]).update(expires_at=past)
+    run_expiry()
+    assert len(making.keys()) == 2  # the other spelling still offers the file
+    assert services.find(pinned.uuid).state == Download.State.DONE
+    with pytest.raises(errors.Gone) as gone:
+        services.find(one.uuid)
+    assert gone.value.message.startswith("This download expired on ")
+    assert gone.value.message.endswith(" and its file was deleted.")
+    assert gone.value.details["hint"] == "Send the same query again to build a new one."
+    assert services.expire_now(two)
+    jobs.run_queued()
+    assert len(making.keys()) == 1
+    with pytest.raises(errors.Gone):
+        services.deliver(str(two.uuid), "zip")
+    Download.objects.filter(pk=one.pk).update(expired_at=timezone.now() - timedelta(days=366))
+    with pytest.raises(errors.NotFound):
+        services.find(one.uuid)
+
+
+def run_expiry() -> None:
+    job, _created = jobs.submit("downloads.expire", {}, fingerprint="expire")
+    jobs.run(job.pk)
+
+
+def test_a_missing_blob_is_gone_and_built_anew(acers: Path) -> None:
+    download = making.built({})
+    assert download.build is not None
+    blobs.delete(download.build.blob_key)
+    with pytest.raises(errors.Gone) as gone:
+        services.deliver(str(download.uuid), "zip")
+    assert gone.value.details["hint"]
+    assert making.built({}).uuid != download.uuid
+
+
+def test_live_blobs(acers: Path) -> None:
+    download = making.built({})
+    assert download.build is not None
+    waiting = making.place({"genus": "acer"}).download.build
+    assert waiting is not None
+    part = f"downloads/parts/{waiting.pk}/occurrence.csv/00001-x"
+    dead = "downloads/parts/0c7f5f9e-6a43-4b0e-9e5f-2d9a3a1f4c55/occurrence.csv/00001-x"
+    assert expiry.live_blobs([download.build.blob_key, part, dead]) == {download.build.blob_key, part}
+
+
+def test_a_hidden_recordset_is_out_of_new_versions_only(acers: Path) -> None:
+    before = making.place({})
+    recordset = Recordset.objects.get()
+    assert services.set_public(recordset, is_public=False)
+    assert not services.set_public(recordset, is_public=False)
+    assert Hiding.objects.get().v_to is None
+    after = making.built({})
+    assert making.ids(making.members(after)["occurrence.csv"]) == []
+    assert before.download.build is not None
+    assert before.download.build.job_id is not None
+    jobs.run(before.download.build.job_id)
+    assert len(making.ids(making.members(services.find(before.download.uuid))["occurrence.csv"])) == 8
+    services.set_public(recordset, is_public=True)
+    assert len(making.ids(making.members(making.built({}))["occurrence.csv"])) == 8
+
+
+def test_old_versions_are_pruned_once_nobody_needs_them(acers: Path, tmp_path: Path) -> None:
+    making.bring_in(making.archive(tmp_path, making.specimens(6), name="b.zip"), allow_mass_delete=True)
+    from downloads.models import StoreVersion
+
+    assert Record.objects.exclude(v_to=None).count() == 3
+    run_expiry()
+    assert Record.objects.exclude(v_to=None).count() == 3
+    StoreVersion.objects.update(created_at=timezone.now() - timedelta(days=31))
+    run_expiry()
+    assert Record.objects.exclude(v_to=None).count() == 0
+    assert list(StoreVersion.objects.order_by("number").values_list("pruned", flat=True)) == [True, False]
+
+
+def test_a_fault_of_a_lenient_request_fails_the_build(acers: Path) -> None:
+    download = making.built({}, fault="The query is not valid JSON: a reason at character 1.")
+    assert download.state == Download.State.FAILED
+    assert download.error == "The query is not valid JSON: a reason at character 1."
