@@ -4,7 +4,6 @@ Every pytest process (with xdist every worker) has its own PostgreSQL, Valkey an
 or freeze any of them without disturbing the others. They start when the first test needs them.
 """
 
-import contextlib
 import os
 import pathlib
 import re
@@ -22,7 +21,7 @@ from typing import TypeVar
 
 from core import process, programs
 from core.embedded import stack
-from tests import template
+from tests import processes, template
 
 START_SECONDS = 40
 T = TypeVar("T")
@@ -140,12 +139,7 @@ class Program:
 
     def children(self) -> list[int]:
         """Process ids of the direct children (a worker's pool)."""
-        found = []
-        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if f"\nPPid:\t{self.pid}\n" in status.read_text():
-                    found.append(int(status.parent.name))
-        return sorted(found)
+        return processes.children(self.pid)
 
     def log_text(self) -> str:
         """Everything logged so far."""

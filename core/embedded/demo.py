@@ -1,8 +1,8 @@
 """The demo: real servers, seeded data, web, worker and beat under one supervisor.
 
-`python -m core.embedded.demo [--check] [--fresh] [--port N]`. Data stays under `.demo/` between runs; `--check` works
-on fresh data of its own, tries every API once and stops. DATABASE_URL, REDIS_URL and S3_ENDPOINT_URL (with the other
-S3 settings) each replace an embedded server.
+`python -m core.embedded.demo [--check] [--fresh] [--port N] [--data FOLDER]`. Data stays under `.demo/` between runs;
+`--check` works on fresh data of its own, tries every API once and stops. DATABASE_URL, REDIS_URL and S3_ENDPOINT_URL
+(with the other S3 settings) each replace an embedded server.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> int:
     options = parse(sys.argv[1:])
     supervisor.listen()
     try:
-        with data_folder(check=options.check, fresh=options.fresh) as folder:
+        with data_folder(options.data, check=options.check, fresh=options.fresh) as folder:
             return run(folder, check=options.check, port=options.port)
     except process.Failed as failure:
         print(f"demo: {failure}", file=sys.stderr)
@@ -49,17 +49,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="try every API once on fresh data, then stop")
     parser.add_argument("--fresh", action="store_true", help="forget the data of earlier runs")
     parser.add_argument("--port", type=int, help="port of the web server (8000, or another when that is taken)")
+    parser.add_argument("--data", type=pathlib.Path, default=ROOT / ".demo", help="folder for all data (.demo)")
     return parser.parse_args(argv)
 
 
 @contextlib.contextmanager
-def data_folder(*, check: bool, fresh: bool) -> Iterator[pathlib.Path]:
-    """`.demo/`, for one demo at a time, or for a check a new folder that goes away at the end."""
+def data_folder(folder: pathlib.Path, *, check: bool, fresh: bool) -> Iterator[pathlib.Path]:
+    """`folder`, for one demo at a time, or for a check a new one that goes away at the end."""
     if check:
         with tempfile.TemporaryDirectory(prefix="quincunx-demo-") as name:
             yield pathlib.Path(name)
         return
-    folder = ROOT / ".demo"
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:

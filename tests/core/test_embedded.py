@@ -16,7 +16,7 @@ import redis
 
 from core import process
 from core.embedded import postgres, seaweedfs, stack, valkey
-from tests import house
+from tests import house, processes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -204,17 +204,4 @@ def test_nothing_survives_a_killed_owner(tmp_path: pathlib.Path) -> None:
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    house.wait_for(lambda: not any(members(group) for group in groups), what="end of all servers")
-
-
-def members(group: int) -> list[int]:
-    """Living processes of a process group."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+    house.wait_for(lambda: not any(processes.group(group) for group in groups), what="end of all servers")

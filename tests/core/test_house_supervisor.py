@@ -10,19 +10,9 @@ import threading
 import pytest
 
 from core import process, supervisor
-from tests import house
+from tests import house, processes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-
-
-def lives(pid: int) -> bool:
-    try:
-        return (
-            " (" in (text := pathlib.Path(f"/proc/{pid}/stat").read_text())
-            and text.rpartition(")")[2].split()[0] != "Z"
-        )
-    except FileNotFoundError:
-        return False
 
 
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: pathlib.Path) -> None:
@@ -33,11 +23,11 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: pathlib.Path) -> No
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    assert lives(child)
+    assert processes.lives(child)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    house.wait_for(lambda: not lives(child), what="end of the child")
+    house.wait_for(lambda: not processes.lives(child), what="end of the child")
 
 
 def test_only_the_main_thread_may_spawn(tmp_path: pathlib.Path) -> None:
@@ -69,7 +59,7 @@ def test_a_stubborn_process_and_its_children_are_killed(tmp_path: pathlib.Path) 
     grandchild = int((tmp_path / "log").read_text())
     process.end(child, signal.SIGTERM, timeout=0.1)
     assert child.returncode == -signal.SIGKILL
-    house.wait_for(lambda: not lives(grandchild), what="end of the grandchild")
+    house.wait_for(lambda: not processes.lives(grandchild), what="end of the grandchild")
 
 
 def test_ports_are_free_and_below_the_outgoing_range() -> None:
@@ -111,7 +101,7 @@ def test_what_crashes_comes_back_and_a_signal_stops_all(tmp_path: pathlib.Path) 
     parent.terminate()
     parent.wait(timeout=30)
     parent.stdout.close()
-    assert not any(lives(pid) for name in ("one", "two") for pid in started(name))
+    assert not any(processes.lives(pid) for name in ("one", "two") for pid in started(name))
 
 
 def test_a_program_that_never_becomes_ready_is_an_error_with_its_log(tmp_path: pathlib.Path) -> None:
