@@ -9,12 +9,22 @@ from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from core import egress
 from core import models as core_models
+
+
+def web_address(text: str) -> None:
+    """Only http and https addresses without user info, as the guard of outgoing requests takes them."""
+    try:
+        egress.check_url(text)
+    except egress.Blocked as error:
+        raise ValidationError(error.message) from error
 
 
 class HarvestType(models.TextChoices):
@@ -38,9 +48,9 @@ class Organization(models.Model):
     name = models.CharField(max_length=200, unique=True)
     slug = models.CharField(max_length=100, unique=True, editable=False)
     description = models.TextField(blank=True)
-    url = models.URLField(max_length=2000, blank=True)
-    logo_url = models.URLField(max_length=2000, blank=True)
-    ckan_harvest_url = models.URLField(max_length=2000, blank=True)
+    url = models.CharField(max_length=2000, validators=[web_address], blank=True)
+    logo_url = models.CharField(max_length=2000, validators=[web_address], blank=True)
+    ckan_harvest_url = models.CharField(max_length=2000, validators=[web_address], blank=True)
     # Both validators of the folder's listing: they move when what it holds moves.
     waf_version = models.BigIntegerField(default=0, editable=False)
     waf_changed_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -74,7 +84,7 @@ class Harvest(models.Model):
 
     uid = models.CharField(max_length=17, unique=True, default=core_models.new_uid, editable=False)
     name = models.CharField(max_length=200)
-    url = models.URLField(max_length=2000, unique=True)
+    url = models.CharField(max_length=2000, validators=[web_address], unique=True)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="harvests")
     harvest_type = models.CharField(max_length=10, choices=HarvestType.choices, default=HarvestType.WAF)
     harvest_interval = models.PositiveIntegerField(
@@ -82,7 +92,7 @@ class Harvest(models.Model):
     )
     publish = models.BooleanField(default=False)
     harvest_contact = models.EmailField(blank=True)
-    ckan_harvest_url = models.URLField(max_length=2000, blank=True)
+    ckan_harvest_url = models.CharField(max_length=2000, validators=[web_address], blank=True)
 
     last_finished = models.DateTimeField(null=True, blank=True, editable=False)
     last_status = models.CharField(max_length=4, blank=True, editable=False)
@@ -356,7 +366,7 @@ class Subscription(models.Model):
     user = models.ForeignKey(core_models.User, on_delete=models.CASCADE, related_name="registry_subscriptions")
     harvest = models.ForeignKey(Harvest, on_delete=models.CASCADE, related_name="subscriptions")
     event = models.CharField(max_length=7, choices=Event.choices, default=Event.FAILURE)
-    webhook_url = models.URLField(max_length=2000, blank=True, help_text="Empty: by mail.")
+    webhook_url = models.CharField(max_length=2000, validators=[web_address], blank=True, help_text="Empty: by mail.")
     secret = models.CharField(max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -8,12 +8,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from core import errors
-from core.models import User
+from core.models import ApiToken, User
 from registry.formats import report
-from registry.models import Account, Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
+from registry.models import (
+    Account,
+    Harvest,
+    HarvestRun,
+    Organization,
+    Record,
+    RunChange,
+    RunIssue,
+    StagedRecord,
+    Subscription,
+)
 
 UID: Final = re.compile(r"[0-9A-Za-z]{17}")
 
@@ -146,6 +158,56 @@ def visible_harvest(uid: str, access: Access) -> Harvest:
     if not (found.publish or access.may_manage(found)):
         raise errors.NotFound(code="not_found")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an organisation's published sources hold."""
+
+    name: str
+    slug: str
+    sources: int
+    records: int
+    good: int
+
+
+def totals() -> list[Totals]:
+    """Sources and records of each organisation, by name; one query."""
+    live = Q(harvests__publish=True, harvests__deleting=False)
+    rows = (
+        Organization.objects.order_by("name")
+        .annotate(
+            sources=Count("harvests", filter=live),
+            held=Coalesce(Sum("harvests__last_record_count", filter=live), 0),
+            good=Coalesce(Sum("harvests__last_good_count", filter=live), 0),
+        )
+        .values_list("name", "slug", "sources", "held", "good")
+    )
+    return [Totals(*row) for row in rows]
+
+
+def organization_names() -> list[str]:
+    """All organisations, for filters."""
+    return list(Organization.objects.order_by("name").values_list("name", flat=True))
+
+
+def subscription(source: Harvest, user: User | None) -> str:
+    """When a person is mailed about a harvest; empty for never."""
+    if user is None:
+        return ""
+    wish = Subscription.objects.filter(user=user, harvest=source, webhook_url="").values_list("event", flat=True)
+    return wish.first() or ""
+
+
+def account(user: User) -> Account | None:
+    """A person's side in the registry."""
+    return Account.objects.filter(user=user).prefetch_related("organizations").first()
+
+
+def tokens(user: User) -> list[ApiToken]:
+    """A person's live tokens for the registry's API, newest first."""
+    live = ApiToken.objects.filter(user=user, audience="registry", revoked_at=None)
+    return list(live.exclude(expires_at__lt=timezone.now()).order_by("-created_at", "-id")[:200])
 
 
 # --- records ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
+from core.accounts import urls as account_urls
+from core.accounts import views as account_views
+from registry import pages
 from registry.views import added, folder, original
 
 ID = r"(?P<uid>[^/]+)"
@@ -24,6 +27,32 @@ urlpatterns: list[URLPattern] = [
     re_path(rf"^registry/api/runs/{NUMBER}/report\.(?P<kind>csv|json)/?\Z", added.Report.as_view()),
     re_path(rf"^registry/api/runs/{NUMBER}/changes/?\Z", added.Changes.as_view()),
     re_path(rf"^registry/api/runs/{NUMBER}/cancel/?\Z", added.Cancel.as_view()),
+    re_path(r"^registry/?\Z", pages.home, name="registry"),
+    re_path(r"^registry/sources/?\Z", pages.sources, name="registry-sources"),
+    re_path(r"^registry/sources/add/?\Z", pages.add, name="registry-add"),
+    re_path(r"^registry/sources/preview/?\Z", pages.preview, name="registry-preview"),
+    re_path(rf"^registry/sources/{ID}/?\Z", pages.source, name="registry-source"),
+    re_path(rf"^registry/sources/{ID}/edit/?\Z", pages.edit, name="registry-edit"),
+    re_path(rf"^registry/sources/{ID}/harvest/?\Z", pages.harvest_now, name="registry-harvest"),
+    re_path(rf"^registry/sources/{ID}/delete/?\Z", pages.delete, name="registry-delete"),
+    re_path(rf"^registry/sources/{ID}/accept/?\Z", pages.accept_shrink, name="registry-accept"),
+    re_path(rf"^registry/sources/{ID}/subscribe/?\Z", pages.subscribe, name="registry-subscribe"),
+    re_path(rf"^registry/sources/{ID}/records/?\Z", pages.records, name="registry-records"),
+    re_path(rf"^registry/sources/{ID}/runs/?\Z", pages.runs, name="registry-runs"),
+    re_path(rf"^registry/records/{NUMBER}/?\Z", pages.record, name="registry-record"),
+    re_path(rf"^registry/records/{NUMBER}/original\.xml\Z", folder.Original.as_view(), name="registry-original"),
+    re_path(rf"^registry/runs/{NUMBER}/?\Z", pages.run, name="registry-run"),
+    re_path(rf"^registry/runs/{NUMBER}/cancel/?\Z", pages.cancel, name="registry-cancel"),
+    re_path(r"^registry/register/?\Z", pages.register, name="registry-register"),
+    re_path(r"^registry/verify/?\Z", pages.verify, name="registry-verify"),
+    re_path(r"^registry/account/?\Z", pages.account, name="registry-account"),
+    re_path(rf"^registry/account/tokens/{NUMBER}/revoke/?\Z", pages.revoke, name="registry-revoke"),
+    re_path(
+        r"^registry/reset/?\Z",
+        account_views.Forgot.as_view(frame="registry/page.html", namespace="registry"),
+        name="registry-reset-page",
+    ),
+    *account_urls.patterns("registry/", frame="registry/page.html", namespace="registry"),
     re_path(r"^registry/api(/|\Z)", original.NoSuchEndpoint.as_view()),
     re_path(r"^waf/?\Z", folder.Root.as_view()),
     re_path(r"^waf/(?P<slug>[^/]+)/?\Z", folder.Folder.as_view()),

@@ -33,7 +33,7 @@ def check(base_url: str, credentials: dict[str, str]) -> str:
     _json(f"{base_url}/api/v2/logout", headers=headers)
     if row["last_harvest_status"] != "ok":
         raise RuntimeError(f"the harvest ended with {row['last_harvest_status']}")
-    return f"registry: harvested {row['last_record_count']} records, {row['last_good_count']} of them good"
+    return f"harvested {row['last_record_count']} records, {row['last_good_count']} of them good"
 
 
 def lines(base_url: str, credentials: dict[str, str]) -> list[str]:

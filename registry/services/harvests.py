@@ -96,14 +96,8 @@ def clean(values: Mapping[str, Any], *, access: selectors.Access) -> dict[str, A
     return {name: _CLEAN[name](values[name], access) for name in WRITABLE if name in values}
 
 
-def create(values: Mapping[str, Any], *, access: selectors.Access, **options: Any) -> Harvest:
-    """A new harvest of the caller's organisation; published, it is run at once (4.2)."""
-    missing = [name for name in ("name", "url", "organization") if not values.get(name)]
-    if missing:
-        raise errors.Invalid("is required", field=missing[0])
-    checked = clean(values, access=access)
-    contact = access.user.email if access.user else ""
-    harvest = Harvest(**{"harvest_contact": contact, **checked, **options})
+def add(harvest: Harvest, *, access: selectors.Access) -> Harvest:
+    """Store a checked new harvest; published, it is run at once."""
     with transaction.atomic():
         _save_or_refuse(harvest)
         if harvest.publish:

@@ -11,10 +11,12 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from core import api, blobs, errors
+from core.models import User
 from registry import selectors
 from registry.formats import waf
 from registry.jobs import fetch
 from registry.models import Record
+from registry.views import callers
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)
 
@@ -132,6 +134,25 @@ def _fenced(response: HttpResponse) -> HttpResponse:
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response
+
+
+class Original(View):
+    """The bytes of any stored record, bad ones too, for who may see its harvest; by session or token."""
+
+    def get(self, request: Request, number: str) -> HttpResponseBase:
+        user = request._request.user
+        session = selectors.access_of(user if isinstance(user, User) else None)
+        access = session if session.user else callers.access_of(request)
+        record = selectors.record(int(number), access)
+        if not record.content_sha256:
+            raise errors.NotFound(code="no_file")
+        response = _fenced(self._bytes(record))
+        response["Cache-Control"] = "private, no-cache"
+        return response
+
+    def _bytes(self, record: Record) -> HttpResponse:
+        with blobs.reader(fetch.blob_key(record.content_sha256)) as reader:
+            return HttpResponse(reader.read(), content_type="application/xml")
 
 
 class Nothing(View):

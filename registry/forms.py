@@ -1,0 +1,125 @@
+"""What people fill in on the registry's pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import password_validation
+from django.core.exceptions import ValidationError
+
+from core import errors
+from registry import selectors
+from registry.models import Account, Harvest, HarvestType, Organization, Subscription
+from registry.services import accounts, harvests
+
+AUTO = {"dir": "auto"}
+
+
+class SourceForm(forms.ModelForm[Harvest]):
+    """A source's settings; organisations are the person's own, an administrator's are all."""
+
+    class Meta:
+        model = Harvest
+        fields = [
+            "name",
+            "url",
+            "organization",
+            "harvest_type",
+            "harvest_interval",
+            "publish",
+            "harvest_contact",
+            "ckan_harvest_url",
+            "max_depth",
+            "document_scope",
+            "include",
+            "exclude",
+            "allow_empty",
+            "shrink_limit",
+            "skip_broken_folders",
+            "serve_invalid",
+            "repair_points",
+            "max_connections",
+            "full_check_days",
+            "cql_filter",
+        ]
+        widgets = {"name": forms.TextInput(attrs=AUTO), "cql_filter": forms.Textarea(attrs={"rows": 2})}
+
+    def __init__(self, *args: Any, access: selectors.Access, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = Organization.objects.order_by("name")
+        if not access.is_admin:
+            own = own.filter(pk__in=access.organizations)
+        self.fields["organization"] = forms.ModelChoiceField(own)
+        for name in ("url", "ckan_harvest_url"):
+            self.fields[name].widget = forms.URLInput()
+
+    def clean_url(self) -> str:
+        return _checked_url(self.cleaned_data["url"])
+
+    def clean_ckan_harvest_url(self) -> str:
+        text: str = self.cleaned_data["ckan_harvest_url"]
+        return _checked_url(text) if text else ""
+
+
+def _checked_url(text: str) -> str:
+    try:
+        return harvests.checked_url(text, field="url")
+    except errors.Invalid as fact:
+        raise ValidationError(fact.message) from fact
+
+
+class PreviewForm(forms.Form):
+    """Look at an address before adding it."""
+
+    url = forms.CharField(max_length=2000, widget=forms.URLInput, label="Address")
+    harvest_type = forms.ChoiceField(
+        choices=[(kind, kind) for kind in (HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.CSW)], label="Type"
+    )
+
+    def clean_url(self) -> str:
+        return _checked_url(self.cleaned_data["url"].strip())
+
+
+class RegisterForm(forms.Form):
+    """A new account."""
+
+    email = forms.EmailField(label="E-mail address", max_length=254)
+    name = forms.CharField(max_length=200, widget=forms.TextInput(attrs=AUTO))
+    organizations = forms.ModelMultipleChoiceField(Organization.objects.order_by("name"), label="Organisation(s)")
+    poc_name = forms.CharField(max_length=200, label="Contact person", widget=forms.TextInput(attrs=AUTO))
+    poc_email = forms.EmailField(label="Contact e-mail", max_length=254)
+    password = forms.CharField(
+        min_length=8, max_length=200, widget=forms.PasswordInput, help_text="At least eight characters."
+    )
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        password_validation.validate_password(password)
+        return password
+
+    def value(self) -> accounts.Registration:
+        """The valid form as the domain takes it."""
+        data = self.cleaned_data
+        return accounts.Registration(
+            email=data["email"],
+            name=data["name"],
+            password=data["password"],
+            organizations=tuple(organization.pk for organization in data["organizations"]),
+            poc_name=data["poc_name"],
+            poc_email=data["poc_email"],
+        )
+
+
+class AccountForm(forms.ModelForm[Account]):
+    """The contact person of an account."""
+
+    class Meta:
+        model = Account
+        fields = ["poc_name", "poc_email"]
+
+
+class SubscriptionForm(forms.Form):
+    """When to tell a person of a source's runs."""
+
+    event = forms.ChoiceField(choices=[("", "never"), *Subscription.Event.choices], required=False, label="Mail me")
