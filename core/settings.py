@@ -214,6 +214,10 @@ LOGGING = log.configure(level=LOG_LEVEL, style=LOG_FORMAT)
 
 # --- downloads ------------------------------------------------------------------------------------------------
 
+DOWNLOADS_STRICT: bool = env.bool("DOWNLOADS_STRICT", default=True)
+DOWNLOADS_DELIVERY: str = env.str("DOWNLOADS_DELIVERY", default="redirect")
+DOWNLOADS_LOCAL_TZ: str = env.str("DOWNLOADS_LOCAL_TZ", default="UTC")
+DOWNLOADS_NAMESPACES: dict[str, str] = env.dict("DOWNLOADS_NAMESPACES", default={})
 DOWNLOADS_COMPAT: str = env.str("DOWNLOADS_COMPAT", default="")
 DOWNLOADS_TITLE: str = env.str("DOWNLOADS_TITLE", default="Specimen records of a query")
 DOWNLOADS_PUBLISHER: str = env.str("DOWNLOADS_PUBLISHER", default="Quincunx")

@@ -11,4 +11,9 @@ class DownloadsConfig(ApiConfig):
     live_blobs = "downloads.jobs.expiry.live_blobs"
 
     def ready(self) -> None:
+        from django.conf import settings
+
+        from downloads.formats import terms
+
+        terms.register_namespaces(settings.DOWNLOADS_NAMESPACES)
         from downloads import tasks  # noqa: F401 - registers kinds of jobs and ticks
