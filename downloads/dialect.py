@@ -85,4 +85,6 @@ def _sentence(fact: errors.Fact) -> str:
         return fact.message if "limit" in fact.details else "The request is larger than 2097152 bytes."
     if isinstance(fact, api.Internal):
         return "Something went wrong on our side; it has been noted."
-    return fact.message or {errors.NotFound: "There is nothing at this address."}.get(type(fact), fact.code)
+    if isinstance(fact, errors.NotFound):
+        return fact.message or "There is nothing at this address."
+    return fact.message or fact.code

@@ -1,6 +1,7 @@
 """The two faces, the link, and what goes with them (contract §2)."""
 
 import base64
+import datetime
 import hashlib
 import re
 from collections.abc import Iterator
@@ -174,7 +175,7 @@ def _described(found: services.Delivery) -> dict[str, str]:
         "Content-Disposition": blobs.disposition(found.filename),
         "Cache-Control": "private, no-store",
     }
-    if found.modified:
+    if isinstance(found.modified, datetime.datetime):
         headers["Last-Modified"] = http_date(found.modified.timestamp())
     return headers
 

@@ -37,7 +37,8 @@ def eml_xml(
     _paragraphs(dataset, "purpose", [_source(source) for source in recordsets] or ["No recordset contributed."])
     _party(dataset, "contact", creator, contact)
     ET.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
+    text: str = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
 def _licences(recordsets: Sequence[manifest.Source]) -> list[str]:

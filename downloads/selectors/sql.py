@@ -96,7 +96,8 @@ def _equals(node: nodes.Equals, alias: str) -> Sql:
     if field.kind == "float":
         return Sql(f"{_column(field, alias)} = ANY(%s::float8[])", (list(values),))
     if field.kind == "int":
-        whole = [int(value) for value in values if float(value) == _clamped(float(value)) and float(value) % 1 == 0]
+        numbers = [value for value in values if isinstance(value, float) and value == _clamped(value)]
+        whole = [int(number) for number in numbers if number.is_integer()]
         return Sql(f"{_column(field, alias)} = ANY(%s::bigint[])", (whole,))
     return _is_any(field, [str(value) for value in values], alias)
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,7 +14,7 @@ from django.core.validators import EmailValidator
 from core import errors, webhooks
 from downloads import services
 from downloads.formats import terms
-from downloads.selectors import geo, jsontext, normal, parse, request, suggest
+from downloads.selectors import geo, jsontext, nodes, normal, parse, request, suggest
 from downloads.serializers.params import Params
 
 NO_QUERY: Final = "Please supply a query."
@@ -28,7 +28,7 @@ _valid_email = EmailValidator()
 class ProviderTerms(Collection[str]):
     """The provider terms of a kind of rows, fetched only when a query names one."""
 
-    def __init__(self, kind: parse.nodes.Kind) -> None:
+    def __init__(self, kind: nodes.Kind) -> None:
         self.kind = kind
 
     @cached_property
@@ -46,7 +46,7 @@ class ProviderTerms(Collection[str]):
         return len(self.names)
 
 
-def known(kind: parse.nodes.Kind) -> parse.Known:
+def known(kind: nodes.Kind) -> parse.Known:
     """What queries on a kind of rows may name, as of now."""
     return parse.Known(kind, ProviderTerms(kind))
 
@@ -124,7 +124,7 @@ def _complete(
     for name, (parameter, value) in queries.items():
         given = jsontext.loads(value, parameter=parameter) if isinstance(value, str) else value
         jsontext.check(given)
-        kind: parse.nodes.Kind = "media" if name == "mq" else "records"
+        kind: nodes.Kind = "media" if name == "mq" else "records"
         node = parse.query(given, known(kind), is_strict=settings.DOWNLOADS_STRICT)
         changes[name], changes[f"normal_{name}"] = given, normal.query(node)
     asked = dataclasses.replace(base, **changes)
@@ -166,7 +166,7 @@ def _choice(name: str, value: Any, allowed: Sequence[str], default: str) -> str:
     return text
 
 
-def _fields(name: str, value: Any, kind: parse.nodes.Kind) -> list[str] | None:
+def _fields(name: str, value: Any, kind: nodes.Kind) -> list[str] | None:
     """A field list given as JSON, JSON text, or text with commas; None for all."""
     if not _is_given(value):
         return None
@@ -237,6 +237,3 @@ def _since(value: Any) -> str:
     if not isinstance(value, str):
         raise errors.Invalid("There is no download with the id given in since.", parameter="since")
     return value.strip().lower()
-
-
-FACES: Final = get_args(request.Face)

@@ -15,9 +15,7 @@ QUICK, SLOW = 2, 30
 """Seconds: the shortest and the longest polling hint."""
 
 
-def seed_body(
-    download: Download, base_url: str, *, asked: request.DownloadRequest | None = None
-) -> dict[str, Any]:
+def seed_body(download: Download, base_url: str, *, asked: request.DownloadRequest | None = None) -> dict[str, Any]:
     """The seed face's body; `asked` is this caller's own request, whose spelling is echoed."""
     stored, word = asked or status.asked(download), status.task_status(download)
     link = f"{base_url}/status/{download.uuid}"
@@ -43,9 +41,7 @@ def naive(moment: datetime.datetime) -> str:
     return local.replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def v2_body(
-    download: Download, base_url: str, *, asked: request.DownloadRequest | None = None
-) -> dict[str, Any]:
+def v2_body(download: Download, base_url: str, *, asked: request.DownloadRequest | None = None) -> dict[str, Any]:
     """The v2 face's body."""
     body = status.v2_body(download, base_url, position=services.position(download))
     if asked is not None and "query" in body:
