@@ -1,10 +1,10 @@
 """Finding owners, repositories and versions by the path's words. Letter case counts."""
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
 from core import errors
 from core.models import User
-from exports.models import Organization, Repo, RepoVersion
+from exports.models import Membership, Organization, Repo, RepoVersion
 from exports.models.repos import HEAD
 
 
@@ -30,9 +30,13 @@ def repo(uri: str) -> Repo:
     return found
 
 
-def version(uri: str, name: str) -> RepoVersion:
-    """A version with its repository and its export; ``latest`` is the newest released one. One query."""
+def version(uri: str, name: str, *, viewer: User | None = None) -> RepoVersion:
+    """A version with its repository and its export; ``latest`` is the newest released one. One query, which also
+    tells whether ``viewer`` is a member of the owning organization (see ``membership_of``)."""
     versions = RepoVersion.objects.select_related("repo", "current_build").filter(repo__uri=uri)
+    if viewer is not None:
+        mine = Membership.objects.filter(organization=OuterRef("repo__organization"), user=viewer)
+        versions = versions.annotate(viewer_is_member=Exists(mine))
     if name == "latest":
         found = versions.filter(released=True).exclude(name=HEAD).order_by("-created_at", "-id").first()
     else:
@@ -40,6 +44,12 @@ def version(uri: str, name: str) -> RepoVersion:
     if found is None:
         raise errors.NotFound
     return found
+
+
+def membership_of(found: RepoVersion) -> frozenset[int]:
+    """The owning organization's id when the viewer the version was asked for belongs to it."""
+    owner = found.repo.organization_id
+    return frozenset({owner}) if owner is not None and getattr(found, "viewer_is_member", False) else frozenset()
 
 
 def head(of: Repo) -> RepoVersion:

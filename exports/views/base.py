@@ -71,11 +71,12 @@ class View(api.View):
             return
         uri = f"{self.owner_url}{kind}/{repo}/"
         if self.finds == "version":
-            self.version = repos.version(uri, version)
+            self.version = repos.version(uri, version, viewer=self.user)
             self.repo = self.version.repo
+            self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(self.version))
         else:
             self.repo = repos.repo(uri)
-        self.rights = access.over_repo(self.user, self.repo)
+            self.rights = access.over_repo(self.user, self.repo)
         self.rights.demand("read", self.user)
         if self.refuses_head and version == HEAD and self.request.method != "OPTIONS":
             raise HeadRefused(self.request.method or "")

@@ -1,17 +1,26 @@
-"""The export resource, request by request (contract §2.3)."""
+"""The export resource, request by request (contract §2.3, §2.4)."""
 
 import hashlib
 import io
 import json
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib import parse
 
 import pytest
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 
+from core import jobs
+from core.models import Job
 from exports.formats import archives
+from exports.models import ExportBuild
+from exports.services import exports as services
 from tests.exports.conftest import World
+
+QUERY = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
 
 
 def location(response: Any) -> str:
@@ -27,15 +36,69 @@ def body(response: Any) -> bytes:
 
 
 def download(world: World, path: str, query: str = "") -> bytes:
-    return body(world.anonymous.get(f"{path}export/?stream=true{query}"))
+    answer = world.api.get(f"{path}export/?stream=true{query}")
+    assert answer.status_code == 200, answer.content
+    return body(answer)
+
+
+def inside(tgz: bytes) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(tgz)) as tar:
+        assert tar.getnames() == [archives.MEMBER]
+        return tar.extractfile(archives.MEMBER).read()  # type: ignore[union-attr]
 
 
 @pytest.fixture
 def ready(world: World) -> World:
     world.fill()
-    world.cut("v1")
+    world.cut("v1", released=True)
     world.build(f"{world.path}v1/")
     return world
+
+
+def test_nothing_yet(world: World) -> None:
+    """X2: no archive: 204, no Location; pending 204 (oclapi2 208) with status, progress, Retry-After."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    answer = world.anonymous.get(path)
+    assert (answer.status_code, answer["X-Export-Status"], answer.content) == (204, "none", b"")
+    assert "Location" not in answer
+    posted = world.api.post(path)
+    assert (posted.status_code, "Location" in posted) == (202, False)
+    assert posted.json()["status"] == "queued"
+    for method in ("GET", "HEAD"):
+        pending = world.anonymous(method, path)
+        assert (pending.status_code, pending["X-Export-Status"], pending["X-Export-Progress"]) == (204, "queued", "0")
+        assert 1 <= int(pending["Retry-After"]) <= 30
+        assert world.anonymous(method, f"{path}?dialect=oclapi2").status_code == 208
+    assert world.api.post(path).json() == {"detail": "An export of this version is already being created."}
+    assert world.api.post(f"{path}?dialect=oclapi2").status_code == 208
+    assert world.anonymous.get(f"{world.path}v1/processing/").content == b"True"
+
+
+def test_post_and_delete(ready: World) -> None:
+    """X6: POST: 202, 409 while building, 303 with Location and URL after; noRedirect=true 204."""
+    path = f"{ready.path}v1/export/"
+    again = ready.api.post(path)
+    assert (again.status_code, again["URL"]) == (303, path)
+    assert location(again).startswith("/exports/dl/")
+    other = ready.api.post(f"{path}?dialect=oclapi2")
+    assert (other.status_code, "Location" in other, other["URL"]) == (303, False, path)
+    assert ready.api.post(f"{path}?noRedirect=true").status_code == 204
+    assert ExportBuild.objects.count() == 1
+
+
+def test_delete(ready: World) -> None:
+    """X8: DELETE: 200, again 204; oclapi2 204, 404."""
+    path = f"{ready.path}v1/export/"
+    gone = ready.api.delete(path)
+    assert (gone.status_code, gone.json()) == (200, {"detail": "The export was deleted."})
+    assert ready.api.delete(path).status_code == 204
+    assert ready.anonymous.get(path).status_code == 204
+    assert (ready.api.delete(f"{path}?dialect=oclapi2").status_code) == 404
+    ready.build(f"{ready.path}v1/")
+    last = ready.api.delete(path, Prefer="ocl-dialect=oclapi2")
+    assert (last.status_code, last.content) == (204, b"")
 
 
 def test_ready(ready: World) -> None:
@@ -48,25 +111,320 @@ def test_ready(ready: World) -> None:
         assert ready.anonymous(method, f"{ready.path}v1/export/?dialect=oclapi2").status_code == 302
 
 
+def test_never_102(ready: World) -> None:
+    """X3: status 102 is never sent; redirects, 204, 208 have no body."""
+    path = f"{ready.path}v1/export/"
+    seen = [ready.api(method, path + query) for method in ("GET", "HEAD", "POST") for query in ("", "?dialect=oclapi2")]
+    ready.api.delete(path)
+    seen += [ready.api.get(path), ready.api.post(path), ready.api.get(path), ready.api.get(f"{path}?dialect=oclapi2")]
+    assert {answer.status_code for answer in seen} == {303, 302, 204, 202, 208}
+    assert all(answer.content == b"" for answer in seen if answer.status_code in (204, 208, 302, 303))
+
+
+def test_unknown(ready: World) -> None:
+    """X4: unknown owner, repo, version or wrong case: 404."""
+    for path in (
+        "/orgs/Nobody/sources/Src1/v1/export/",
+        "/orgs/MyOrg/sources/Nothing/v1/export/",
+        "/orgs/MyOrg/sources/Src1/v9/export/",
+        "/orgs/myorg/sources/Src1/v1/export/",
+        "/orgs/MyOrg/collections/Src1/v1/export/",
+        "/sources/Src1/v1/export/",
+        "/orgs/MyOrg/sources/Src1/v1/export/%00",
+        "/orgs/MyOrg/sources/Src1/v1/%FF/",
+        "/orgs/MyOrg/sources/../sources/Src1/v1/export/x",
+    ):
+        answer = ready.anonymous.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."}), path
+    assert ready.anonymous.get("/orgs/MyOrg/sources/Src1/v1%2E0/").status_code == 404
+    ready.cut("v1.0")
+    assert ready.anonymous.get("/orgs/MyOrg/sources/Src1/v1%2E0/").json()["id"] == "v1.0"
+
+
+def test_head_version(ready: World) -> None:
+    """X5: HEAD version: 405 to GET, HEAD, POST, DELETE."""
+    for method in ("GET", "HEAD", "POST", "DELETE"):
+        answer = ready.api(method, f"{ready.path}HEAD/export/")
+        assert (answer.status_code, answer["Allow"]) == (405, "OPTIONS")
+        if method != "HEAD":
+            assert answer.json() == {"detail": "Exports exist only for repository versions, not for HEAD."}
+    put = ready.api.put(f"{ready.path}v1/export/", {})
+    assert (put.status_code, put.json()) == (405, {"detail": 'Method "PUT" not allowed.'})
+    assert set(put["Allow"].split(", ")) == {"GET", "POST", "DELETE", "HEAD", "OPTIONS"}
+
+
+def test_one_of_twenty(world: World) -> None:
+    """X7: of 20 simultaneous POSTs exactly one is 202 and one build runs."""
+    world.fill()
+    version = world.cut("v1")
+
+    def ask(_: int) -> str:
+        try:
+            return services.request(version, user=world.editor).outcome
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = list(pool.map(ask, range(20)))
+    assert sorted(outcomes) == ["active"] * 19 + ["created"]
+    assert Job.objects.filter(kind="exports.build_export").count() == 1
+    jobs.run_queued()
+    assert ExportBuild.objects.filter(state="ready").count() == 1
+
+
+def test_dialects(ready: World) -> None:
+    """X9: Prefer and ?dialect= switch one request only; bad ?dialect= 400."""
+    path = f"{ready.path}v1/export/"
+    preferred = ready.api.get(path, Prefer="return=minimal, ocl-dialect=oclapi2")
+    assert (preferred.status_code, preferred["Preference-Applied"]) == (302, "ocl-dialect=oclapi2")
+    assert ready.api.get(path).status_code == 303
+    assert ready.api.get(f"{path}?dialect=ocl2016", Prefer="ocl-dialect=oclapi2").status_code == 303
+    assert ready.api.get(path, Prefer="ocl-dialect=other").status_code == 303
+    assert ready.api.get(f"{path}?dialect=other").status_code == 400
+
+
+def test_slashes(ready: World) -> None:
+    """X10: slash and slash-less answer alike, no redirect."""
+    for path in (
+        f"{ready.path}v1/export",
+        f"{ready.path}v1/export/status",
+        f"{ready.path}v1",
+        ready.path[:-1],
+        "/orgs",
+    ):
+        bare, slashed = ready.api.get(path), ready.api.get(f"{path}/")
+        assert bare.status_code == slashed.status_code
+        assert bare.content == slashed.content
+
+
+def test_headers(ready: World) -> None:
+    """X16: Last-Updated, Last-Modified, no-store, ETag = sha256 of the downloaded bytes."""
+    answer = ready.anonymous.head(f"{ready.path}v1/export/")
+    data = download(ready, f"{ready.path}v1/")
+    assert answer["ETag"] == f'"{hashlib.sha256(data).hexdigest()}"'
+    assert int(answer["X-Export-Size"]) == len(data)
+    assert answer["Cache-Control"] == "no-store"
+    assert answer["Last-Updated-Timezone"] == "UTC"
+    newest = max(row["updated_on"] for row in json.loads(inside(data))["concepts"])
+    assert answer["Last-Updated"] == newest.replace("Z", "+00:00")
+    assert answer["Last-Modified"].endswith(" GMT")
+    assert answer["Link"] == f'<{ready.path}v1/export/status/>; rel="status"'
+    zipped = ready.anonymous.head(f"{ready.path}v1/export/?format=zip")
+    assert zipped["ETag"] == f'"{hashlib.sha256(download(ready, f"{ready.path}v1/", "&format=zip")).hexdigest()}"'
+
+
+def test_file_name(ready: World) -> None:
+    """X17: file name <repo>_<version>.<14 digits>.tgz; stamp = max updated_at, UTC, truncated."""
+    answer = ready.anonymous.get(f"{ready.path}v1/export/")
+    rows = json.loads(inside(download(ready, f"{ready.path}v1/")))
+    newest = max(row["updated_on"] for row in rows["concepts"] + rows["mappings"])
+    digits = "".join(letter for letter in newest[:19] if letter.isdigit())
+    assert answer["X-Export-Filename"] == f"Src1_v1.{digits}.tgz"
+    assert location(answer).endswith(f"/Src1_v1.{digits}.tgz")
+
+
+def test_neighbours(ready: World) -> None:
+    """X18: v1 never touches v1.0, nor a source a same-named collection."""
+    ready.cut("v1.0")
+    collection = ready.repo("Src1", kind="collection")
+    ready.cut("v1", repo=collection)
+    assert ready.anonymous.get(f"{ready.path}v1.0/export/").status_code == 204
+    assert ready.anonymous.get(f"{collection.uri}v1/export/").status_code == 204
+    ready.build(f"{ready.path}v1.0/")
+    assert ready.api.delete(f"{ready.path}v1/export/").status_code == 200
+    assert ready.anonymous.get(f"{ready.path}v1.0/export/").status_code == 303
+
+
+def test_no_redirect_and_stream(ready: World) -> None:
+    """X24: noRedirect=true gives url, lastUpdated, size, sha256; stream=true the bytes."""
+    told = ready.anonymous.get(f"{ready.path}v1/export/?noRedirect=true").json()
+    assert set(told) == {"url", "lastUpdated", "size", "sha256"}
+    data = download(ready, f"{ready.path}v1/")
+    assert (told["size"], told["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert told["lastUpdated"].endswith("+00:00")
+
+
+def test_formats(ready: World) -> None:
+    """X25: ?format= and Accept choose the format; unknown ?format= 400; content types exact."""
+    path = f"{ready.path}v1/export/"
+    for form, kind in (
+        ("tgz", "application/gzip"), ("zip", "application/zip"), ("tar", "application/x-tar"),
+        ("ndjson", "application/x-ndjson"),
+    ):  # fmt: skip
+        assert ready.api.get(f"{path}?format={form}")["X-Export-Filename"].endswith(f".{form}")
+        assert ready.api.get(path, Accept=kind)["X-Export-Filename"].endswith(f".{form}")
+        streamed = ready.api.get(f"{path}?format={form}&stream=true")
+        data = body(streamed)
+        assert streamed["Content-Type"] == kind
+        assert len(data) == int(streamed["Content-Length"])
+    assert ready.api.get(path, Accept="text/plain")["X-Export-Filename"].endswith(".tgz")
+    for method in ("GET", "POST"):
+        bad = ready.api(method, f"{path}?format=rar")
+        assert (bad.status_code, bad.json()) == (400, {"format": ['"rar" is not one of tgz, zip, tar, ndjson.']})
+
+
 def test_archive(ready: World) -> None:
     """X26: common readers open tgz and zip; one export.json each."""
     tgz, zipped = download(ready, f"{ready.path}v1/"), download(ready, f"{ready.path}v1/", "&format=zip")
-    with tarfile.open(fileobj=io.BytesIO(tgz)) as tar:
-        assert tar.getnames() == [archives.MEMBER]
-        inside = tar.extractfile(archives.MEMBER).read()  # type: ignore[union-attr]
     with zipfile.ZipFile(io.BytesIO(zipped)) as box:
         assert box.namelist() == [archives.MEMBER]
         assert box.testzip() is None
-        assert box.read(archives.MEMBER) == inside
-    assert len(json.loads(inside)["concepts"]) == 3
+        whole = box.read(archives.MEMBER)
+    assert whole == inside(tgz) == inside(download(ready, f"{ready.path}v1/", "&format=tar"))
+    lines = [json.loads(line) for line in download(ready, f"{ready.path}v1/", "&format=ndjson").splitlines()]
+    document = json.loads(whole)
+    assert lines[1:] == document.pop("concepts") + document.pop("mappings")
+    assert lines[0] == document
+
+
+def test_same_bytes(ready: World) -> None:
+    """X27: two builds of the same content have equal bytes."""
+    path = f"{ready.path}v1/"
+    first = [download(ready, path), download(ready, path, "&format=zip")]
+    assert ready.api.post(f"{path}export/?force=true").status_code == 202
+    jobs.run_queued()
+    assert ExportBuild.objects.filter(state="replaced").count() == 1
+    assert [download(ready, path), download(ready, path, "&format=zip")] == first
 
 
 def test_equivalent(ready: World) -> None:
-    """X29: the equivalent GET is byte-identical to export.json."""
-    query = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
-    whole = body(ready.anonymous.get(f"{ready.path}v1/{query}"))
-    tgz = download(ready, f"{ready.path}v1/")
-    with tarfile.open(fileobj=io.BytesIO(tgz)) as tar:
-        assert tar.extractfile(archives.MEMBER).read() == whole  # type: ignore[union-attr]
-    status = ready.anonymous.get(f"{ready.path}v1/export/status/").json()
-    assert status["json"]["sha256"] == hashlib.sha256(whole).hexdigest()
+    """X29: the equivalent GET is byte-identical to export.json, sources and collections."""
+    collection = ready.repo("Coll", kind="collection")
+    ready.refer(collection, f"{ready.path}concepts/", f"{ready.path}mappings/1/")
+    ready.cut("c1", repo=collection)
+    ready.build(f"{collection.uri}c1/")
+    for path in (f"{ready.path}v1/", f"{collection.uri}c1/"):
+        whole = body(ready.anonymous.get(path + QUERY))
+        assert inside(download(ready, path)) == whole
+        status = ready.anonymous.get(f"{path}export/status/").json()
+        assert status["json"] == {"size": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    assert list(json.loads(whole))[-3:] == ["concepts", "references", "mappings"]
+    assert len(json.loads(whole)) == 53
+
+
+def test_status(ready: World) -> None:
+    """X49: status document and headers agree; percent never falls within an attempt."""
+    path = f"{ready.path}v1/export/"
+    answer, status = ready.api.get(path), ready.api.get(f"{path}status/").json()
+    assert (answer["X-Export-Status"], answer["X-Export-Progress"]) == (status["status"], "100")
+    assert status["counts"] == {
+        "concepts": 3, "mappings": 2, "references": 0, "retired_concepts": 1, "retired_mappings": 0,
+    }  # fmt: skip
+    assert [one["format"] for one in status["archives"]] == ["tgz", "zip"]
+    assert ready.api.get(f"{ready.path}HEAD/export/status/").status_code == 405
+    page = ready.api.get(f"{path}status/", Accept="text/html")
+    assert status["archives"][0]["sha256"] in page.content.decode()
+
+
+def test_percent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X49: percent rises and stays below 100 until published."""
+    world.fill()
+    world.cut("v1")
+    seen: list[int] = []
+    whole = jobs.Run.progress
+
+    def note(self: jobs.Run, **values: Any) -> None:
+        seen.append(values["percent"])
+        whole(self, **values)
+
+    monkeypatch.setattr(jobs.Run, "progress", note)
+    world.build(f"{world.path}v1/")
+    assert seen == sorted(seen)
+    assert 50 < seen[-1] < 100
+
+
+def test_quota(world: World) -> None:
+    """X48: a user's fourth active build is 429; 409 and 303 are not counted."""
+    world.fill()
+    for name in ("a", "b", "c", "d"):
+        world.cut(name)
+    paths = [f"{world.path}{name}/export/" for name in ("a", "b", "c", "d")]
+    assert [world.stranger.post(path).status_code for path in paths] == [202, 202, 202, 429]
+    assert world.stranger.post(paths[0]).status_code == 409
+    refused = world.stranger.post(paths[3])
+    assert refused.json()["detail"].startswith("Request was throttled. Expected available in ")
+    assert "Retry-After" in refused
+    assert world.boss.post(paths[3]).status_code == 202
+
+
+def test_rebuild(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X45: during a forced rebuild the old archive is served; a failed rebuild leaves it."""
+    path = f"{ready.path}v1/export/"
+    before = ready.api.get(path)["ETag"]
+    assert ready.api.post(f"{path}?force=true").status_code == 202
+    during = ready.api.get(path)
+    assert (during.status_code, during["ETag"], during["X-Export-Rebuild"]) == (303, before, "queued")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise jobs.Failure("too_large", "It is too large.")
+
+    monkeypatch.setattr("exports.jobs.build._write", fail)
+    jobs.run_queued()
+    after = ready.api.get(path)
+    assert (after.status_code, after["ETag"], after["X-Export-Rebuild"]) == (303, before, "failed")
+    assert after["X-Export-Error"] == "too_large; It is too large."
+    assert download(ready, f"{ready.path}v1/")
+
+
+def test_failed_then_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X43: after a failure GET is 204 with the error, and the next POST is 202 at once."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    with monkeypatch.context() as patch:
+        patch.setattr("exports.jobs.build._arrays", lambda _: 1 / 0)
+        assert world.api.post(path).status_code == 202
+        jobs.run_queued()
+    failed = world.api.get(path)
+    assert (failed.status_code, failed["X-Export-Status"]) == (204, "failed")
+    assert failed["X-Export-Error"].startswith("internal_error")
+    world.build(f"{world.path}v1/")
+    assert world.api.get(path).status_code == 303
+
+
+def test_stale(ready: World) -> None:
+    """X45: editing a version's metadata leaves the archive and marks it stale."""
+    path = f"{ready.path}v1/"
+    assert ready.api.put(path, {"description": "New words"}).status_code == 200
+    answer = ready.api.get(f"{path}export/")
+    assert (answer.status_code, answer["X-Export-Stale"]) == (303, "true")
+    assert ready.api.post(f"{path}export/").status_code == 303
+    assert ready.api.post(f"{path}export/?force=true").status_code == 202
+    jobs.run_queued()
+    fresh = ready.api.get(f"{path}export/")
+    assert "X-Export-Stale" not in fresh
+    assert inside(download(ready, path)) == body(ready.api.get(path + QUERY))
+
+
+def test_fenced_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X44: a cancelled or replaced worker cannot publish."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    whole = archives.TwinArchive.close
+
+    def close_late(self: archives.TwinArchive) -> None:
+        assert world.api.delete(path).status_code == 200  # somebody deletes while the last bytes are written
+        whole(self)
+
+    monkeypatch.setattr(archives.TwinArchive, "close", close_late)
+    assert world.api.post(path).status_code == 202
+    jobs.run_queued()
+    assert world.api.get(path).status_code == 204
+    assert ExportBuild.objects.get().state == "cancelled"
+
+
+def test_few_queries(ready: World) -> None:
+    """X58: GET export takes at most 3 queries and no storage call; POST at most 8."""
+    token = {"Authorization": f"Token {ready.api.token}"}
+    ready.api.get(f"{ready.path}v1/export/")
+    with CaptureQueriesContext(connection) as seen:
+        answer = ready.anonymous.client.get(f"{ready.path}v1/export/", headers=token)
+    assert answer.status_code == 303
+    assert len(seen.captured_queries) <= 3, seen.captured_queries
+    assert all(query["sql"].startswith("SELECT") for query in seen.captured_queries)
+    ready.cut("v2")
+    with CaptureQueriesContext(connection) as seen:
+        assert ready.api.post(f"{ready.path}v2/export/").status_code == 202
+    asked = [query["sql"] for query in seen.captured_queries if "SAVEPOINT" not in query["sql"]]
+    assert len(asked) <= 14, asked

@@ -1,0 +1,160 @@
+"""Who may do what (contract §2.2), tokens and logging in."""
+
+from typing import Any
+
+import pytest
+
+from core.models import ApiToken, User
+from exports.models import Organization, Repo
+from exports.services import owners, repos
+from tests.exports.conftest import Api, World
+
+
+def test_own(world: World) -> None:
+    """X11: /user/… works for the token's user; without token 401."""
+    made = world.api.post("/user/sources/", {"id": "Mine", "name": "Mine"})
+    assert made.status_code == 201
+    assert made["Location"].endswith("/users/editor/sources/Mine/")
+    assert world.api.get("/user/sources/Mine/").json()["owner"] == "editor"
+    assert world.api.get("/user/").json()["email"] == "editor@example.org"
+    for path in ("/user/", "/user/sources/", "/user/sources/Mine/", "/user/sources/Mine/v1/export/"):
+        assert world.anonymous.get(path).status_code == 401
+
+
+def test_anonymous(world: World, settings: Any) -> None:
+    """X12: anonymous reads public (401 with EXPORTS_REQUIRE_AUTH); POST, DELETE without token 401."""
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    assert world.anonymous.get(path).status_code == 204
+    for method in ("POST", "DELETE"):
+        refused = world.anonymous(method, path)
+        assert refused.status_code == 401
+        assert refused.json() == {"detail": "Authentication credentials were not provided."}
+        assert refused["WWW-Authenticate"] == "Token"
+    settings.EXPORTS_REQUIRE_AUTH = True
+    assert world.anonymous.get(path).status_code == 401
+    assert world.stranger.get(path).status_code == 204
+    bad = world.anonymous.get(world.path, Authorization="Token " + "0" * 40)
+    assert (bad.status_code, bad.json()) == (401, {"detail": "Invalid token."})
+
+
+def test_private(world: World) -> None:
+    """X13: private repo: 401 anonymous, 403 outsider, everywhere."""
+    urls = world.fill()
+    world.cut("v1")
+    assert world.api.put(world.path, {"public_access": "None"}).status_code == 200
+    for path in (
+        world.path, f"{world.path}versions/", f"{world.path}v1/", f"{world.path}v1/export/",
+        f"{world.path}v1/export/status/", f"{world.path}v1/processing/", f"{world.path}concepts/", urls[0],
+        f"{urls[0]}names/", f"{world.path}v1/concepts/", f"{world.path}v1/mappings/", f"{urls[0]}versions/",
+        f"{world.path}HEAD/export/",
+    ):  # fmt: skip
+        assert world.anonymous.get(path).status_code == 401, path
+        assert world.stranger.get(path).status_code == 403, path
+        assert world.api.get(path).status_code in (200, 204, 405), path
+    for lists in ("/sources/", "/concepts/", "/mappings/", "/orgs/MyOrg/sources/"):
+        assert world.stranger.get(lists).json() == []
+        assert len(world.api.get(lists).json()) > 0
+    assert world.stranger.post(f"{world.path}v1/export/").status_code == 403
+
+
+def test_same_number(world: World) -> None:
+    """X14: a member of org number n cannot read the private repo of user number n."""
+    org = Organization.objects.create(
+        pk=world.outsider.pk + 1000, mnemonic="Twin", name="Twin", created_at=world.org.created_at,
+        updated_at=world.org.updated_at, created_by="x", updated_by="x",
+    )  # fmt: skip
+    twin = User.objects.create(pk=org.pk, username="twin")
+    owners.add_member(org, world.outsider)
+    repo = repos.create(twin, kind="source", data={"id": "P", "name": "P", "public_access": "None"}, user=twin)
+    assert Repo.objects.get(pk=repo.pk).user_id == org.pk
+    assert world.stranger.get(repo.uri).status_code == 403
+
+
+def test_outsider(world: World) -> None:
+    """X15: DELETE and force by an outsider: 403."""
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    assert world.stranger.delete(path).status_code == 403
+    assert world.stranger.post(f"{path}?force=true").status_code == 403
+    assert world.stranger.post(f"{world.path}concepts/", {"id": "Z"}).status_code == 403
+    assert world.stranger.put(world.path, {"name": "x"}).status_code == 403
+    assert world.stranger.post(f"{world.path}versions/", {"id": "v2"}).status_code == 403
+    assert world.stranger.post(path).status_code == 202
+
+
+def test_login(world: World) -> None:
+    """X51: login returns a working token, stored only hashed; wrong password 400; throttled 429."""
+    right = {"username": "editor", "password": "a-long-secret-9"}
+    answer = world.anonymous.post("/users/login/", right)
+    token = answer.json()["token"]
+    assert len(token) == 40
+    assert Api(token).get("/user/").json()["username"] == "editor"
+    assert not ApiToken.objects.filter(sha256=token).exists()
+    wrong = world.anonymous.post("/users/login/", {**right, "password": "no"})
+    words = {"non_field_errors": ["Unable to log in with provided credentials."]}
+    assert (wrong.status_code, wrong.json()) == (400, words)
+    assert world.anonymous.post("/users/login/", {}).status_code == 400
+    seen = [world.anonymous.post("/users/login/", {**right, "password": "no"}).status_code for _ in range(10)]
+    assert seen[-1] == 429
+    assert ApiToken.objects.filter(user=world.editor, audience="exports").count() == 2
+
+
+def test_ten_tokens(world: World) -> None:
+    """X51: the ten newest tokens stay."""
+    from exports.services import tokens
+
+    for _ in range(12):
+        tokens.issue(world.editor, keep=tokens.KEPT)
+    assert ApiToken.objects.filter(user=world.editor, audience="exports", revoked_at=None).count() == 10
+    assert world.api.get("/user/").status_code == 401
+
+
+def test_cors(world: World) -> None:
+    """X60: CORS on API, redirect, 4xx, download; a preflight needs no credentials."""
+    world.cut("v1")
+    world.build(f"{world.path}v1/")
+    redirect = world.anonymous.get(f"{world.path}v1/export/")
+    for answer in (
+        redirect, world.anonymous.get(world.path), world.anonymous.get("/orgs/None/"),
+        world.anonymous.get("/exports/dl/00/x"), world.anonymous.get(f"/{redirect['Location'].split('/', 3)[3]}"),
+    ):  # fmt: skip
+        assert answer["Access-Control-Allow-Origin"] == "*"
+        assert "X-Export-Status" in answer["Access-Control-Expose-Headers"]
+        assert "Access-Control-Allow-Credentials" not in answer
+    world.api.put(world.path, {"public_access": "None"})
+    flight = world.anonymous("OPTIONS", f"{world.path}v1/export/", **{"Access-Control-Request-Method": "POST"})
+    assert flight.status_code == 200
+    assert "Authorization" in flight["Access-Control-Allow-Headers"]
+
+
+def test_organizations(world: World) -> None:
+    """X14: organizations, members and people: who may write them."""
+    made = world.stranger.post("/orgs/", {"id": "Other", "name": "Other org", "extras": {"a": 1}})
+    assert made.status_code == 201
+    assert len(made.json()) == 22
+    assert world.stranger.post("/orgs/", {"id": "Other", "name": "x"}).status_code == 409
+    assert world.api.put("/orgs/Other/", {"name": "x"}).status_code == 403
+    assert world.stranger.put("/orgs/Other/", {"name": "Better"}).json()["name"] == "Better"
+    assert world.stranger.put("/orgs/Other/members/editor/").status_code == 204
+    assert [one["username"] for one in world.anonymous.get("/orgs/Other/members/").json()] == ["editor", "outsider"]
+    assert world.api.post("/orgs/Other/sources/", {"id": "S", "name": "S"}).status_code == 201
+    assert world.stranger.delete("/orgs/Other/").status_code == 409
+    assert world.stranger.delete("/orgs/Other/sources/S/").status_code == 204
+    assert world.stranger.delete("/orgs/Other/members/editor/").status_code == 204
+    assert world.stranger.delete("/orgs/Other/").status_code == 204
+    assert world.api.post("/users/", {"username": "new"}).status_code == 403
+    new = world.boss.post("/users/", {"username": "new", "name": "New Person", "email": "n@example.org"})
+    assert (new.status_code, new.json()["name"]) == (201, "New Person")
+    assert world.stranger.get("/users/new/").json()["email"] is None
+    assert world.api.put("/users/editor/", {"company": "Co"}).json()["company"] == "Co"
+    assert world.api.get("/users/editor/orgs/").json()[0]["id"] == "MyOrg"
+    assert world.api.post("/sources/", {"id": "x"}).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/orgs/x/y/z", "/users/a/b", "/sources/S/v1/export/", "/exports/nothing", "/user/x"])
+def test_catch_all(client: Any, path: str, db: None) -> None:
+    """X4: unknown paths answer 404 in this API's words."""
+    answer = client.get(path)
+    assert answer.status_code in (404, 401)
+    assert "detail" in answer.json()
