@@ -23,7 +23,6 @@ BUILD = jobs.register(
         "downloads.build",
         lead.build,
         queue=SHORT,
-        lease_seconds=30,
         max_attempts=_OFTEN,
         settled=outcome.settled,
         describe=_words,
@@ -34,25 +33,23 @@ BUILD_LONG = jobs.register(
         "downloads.build_long",
         lead.build,
         queue=LONG,
-        lease_seconds=30,
         max_attempts=_OFTEN,
         time_limit=24 * 3600,
         settled=outcome.settled,
         describe=_words,
     )
 )
-ASSIST = jobs.register(jobs.Kind(lead.ASSIST, lead.assist, queue=LONG, lease_seconds=30, describe=_words))
+ASSIST = jobs.register(jobs.Kind(lead.ASSIST, lead.assist, queue=LONG, describe=_words))
 INGEST = jobs.register(
     jobs.Kind(
         "downloads.ingest",
         imports.bring_in,
         queue=LONG,
-        lease_seconds=60,
         time_limit=24 * 3600,
         settled=imports.settled,
     )
 )
-EXPIRE = jobs.register(jobs.Kind("downloads.expire", expiry.sweep, lease_seconds=60))
+EXPIRE = jobs.register(jobs.Kind("downloads.expire", expiry.sweep))
 
 
 def _expire() -> None:

@@ -18,6 +18,7 @@ OCCURRENCE = "http://rs.tdwg.org/dwc/terms/Occurrence"
 _MEDIA_TYPES = frozenset({"multimedia", "image", "audubon"})
 _DELIMITERS = {"": ",", "\\t": "\t", "tab": "\t", "0x09": "\t", "&#9;": "\t"}
 _MULTI_CHARACTER = "||"
+_NO_DOCTYPE = "The descriptor declares a document type; entities are not accepted."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,11 @@ def parse_xml(data: bytes) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as fault:
+        if b"<!DOCTYPE" in data:
+            raise sources.Unreadable(_NO_DOCTYPE) from fault
         raise sources.Unreadable("The descriptor meta.xml is not well-formed XML.") from fault
     if root.getroottree().docinfo.doctype:
-        raise sources.Unreadable("The descriptor declares a document type; entities are not accepted.")
+        raise sources.Unreadable(_NO_DOCTYPE)
     return root
 
 

@@ -1,0 +1,447 @@
+"""Bringing archives in: identity, idempotence, quarantine, limits, round trips."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from core import blobs
+from downloads.formats import archive_in
+from downloads.jobs import ingest, rerender
+from downloads.models import (
+    IngestRun,
+    MediaRecord,
+    RawColumnSet,
+    Record,
+    RecordMedia,
+    Recordset,
+    RejectedRow,
+    StoreVersion,
+)
+from tests.downloads import making
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _empty_bucket(running_house: Any) -> None:
+    blobs.delete(*making.keys())
+
+
+def media_rows(*coreids: str) -> list[dict[str, str]]:
+    return [
+        {"coreid": coreid, "dcterms:identifier": f"m{n}", "ac:accessURI": f"https://media.example.org/{n}.jpg"}
+        for n, coreid in enumerate(coreids)
+    ]
+
+
+def current() -> dict[str, Record]:
+    return {record.raw["id"]: record for record in Record.objects.filter(v_to=None)}
+
+
+def test_again_changed_vanished_returned(tmp_path: Path) -> None:
+    """D41: Re-ingest: 0 changes; vanished and returned rows by 6.2."""
+    rows = making.specimens(6)
+    path = making.archive(tmp_path, rows, media_rows("r0", "r0", "r1"))
+    first = making.bring_in(path)
+    assert (first.read, first.added, first.links, first.version, first.rejected) == (9, 9, 3, 1, {})
+    again = making.bring_in(path)
+    assert (again.unchanged, again.added, again.changed, again.removed, again.version) == (9, 0, 0, 0, None)
+    assert StoreVersion.objects.count() == 1
+
+    rows[2] = rows[2] | {"dwc:genus": "Quercus"}
+    fewer = making.bring_in(making.archive(tmp_path, rows[1:], media_rows("r1", "r1", "r1")))
+    assert (fewer.changed, fewer.removed, fewer.version) == (3, 1, 2)  # r2, and two media now say another coreid
+    records = current()
+    assert "r0" not in records
+    assert (records["r2"].t_genus, records["r2"].v_from) == ("quercus", 2)
+    assert records["r1"].v_from == 2  # its links changed
+    assert records["r1"].t_mediarecords == [
+        str(m) for m in RecordMedia.objects.filter(v_to=None).values_list("media", flat=True)
+    ]
+    assert records["r3"].v_from == 1
+
+    back = making.bring_in(making.archive(tmp_path, rows, media_rows("r1", "r1", "r1")))
+    assert (back.restored, back.added, back.changed) == (1, 0, 0)
+    assert current()["r0"].t_hasimage is False
+    kept = making.bring_in(making.archive(tmp_path, rows[:5], media_rows("r1", "r1", "r1")), keep_missing=True)
+    assert (kept.removed, kept.version) == (0, None)
+
+
+def test_mass_delete_needs_saying_so(tmp_path: Path) -> None:
+    making.bring_in(making.archive(tmp_path, making.specimens(10)))
+    few = making.archive(tmp_path, making.specimens(4))
+    with pytest.raises(ingest.Refused, match="6 of the 10 rows"):
+        making.bring_in(few)
+    assert Record.objects.filter(v_to=None).count() == 10
+    assert making.latest_run().state == IngestRun.State.FAILED
+    assert making.bring_in(few, allow_mass_delete=True).removed == 6
+
+
+def test_each_reject_is_set_aside(tmp_path: Path) -> None:
+    """D42: Each reject reason is quarantined with its line; good rows stored."""
+    other = making.archive(tmp_path, [{"id": "x", "idigbio:recordId": "taken"}], package="other", name="other.zip")
+    making.bring_in(other)
+    good = making.specimens(20)
+    bad = [
+        {"id": "", "dwc:genus": "Nobody"},
+        good[3],
+        good[4] | {"dwc:genus": "Other"},
+        {"id": "y", "idigbio:recordId": "TAKEN"},
+    ]
+    path = making.archive(tmp_path, good + bad, media_rows("r0", "nowhere"))
+    with zipfile.ZipFile(path) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    width = members["occurrence.csv"].splitlines()[0].count(b",") + 1
+    members["occurrence.csv"] += b"too,few\n" + b"z," + b"a" * 300_000 + b"," * (width - 2) + b"\n"
+    with zipfile.ZipFile(path, "w") as target:
+        for name, data in members.items():
+            target.writestr(name, data)
+    report = making.bring_in(path)
+    assert report.rejected == {
+        "duplicate_identifier": 1,
+        "duplicate_row": 1,
+        "identifier_conflict": 1,
+        "no_record_id": 1,
+        "orphan_extension": 1,
+        "row_too_long": 1,
+        "wrong_column_count": 1,
+    }
+    assert (report.added, report.read) == (21, 28)
+    rejects = {row.reason: row for row in RejectedRow.objects.filter(run=making.latest_run())}
+    lines = members["occurrence.csv"].decode().splitlines()
+    for reason in ("no_record_id", "wrong_column_count", "row_too_long", "duplicate_row", "identifier_conflict"):
+        assert rejects[reason].file == "occurrence.csv"
+        assert rejects[reason].message
+    assert lines[rejects["wrong_column_count"].line - 1] == "too,few"
+    assert lines[rejects["row_too_long"].line - 1].startswith("z,aaa")
+    assert lines[rejects["no_record_id"].line - 1].startswith(",Nobody")
+    assert json.loads(rejects["identifier_conflict"].row)["idigbio:recordId"] == "TAKEN"
+    assert set(current()) == {f"r{n}" for n in range(20)} | {"x"}
+
+
+def test_mostly_bad_archives_are_refused(tmp_path: Path) -> None:
+    path = making.archive(tmp_path, making.specimens(2) + [{"id": "", "dwc:genus": f"g{n}"} for n in range(3)])
+    with pytest.raises(ingest.Refused, match="3 of 5 rows"):
+        making.bring_in(path)
+    assert Record.objects.count() == 0
+
+
+META = (
+    '<archive xmlns="http://rs.tdwg.org/dwc/text/"><core rowType="http://rs.tdwg.org/dwc/terms/Occurrence">'
+    '<files><location>{}</location></files><id index="0"/><field index="1" term="dwc"/></core></archive>'
+)
+
+
+def _zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, data in members.items():
+            target.writestr(name, data)
+    return path
+
+
+def _slip(path: Path) -> Path:
+    return _zip(path, {"meta.xml": META.format("../../etc/passwd").encode(), "../../etc/passwd": b"id,a\n1,2\n"})
+
+
+def _bomb(path: Path) -> Path:
+    return _zip(path, {"meta.xml": META.format("o.csv").encode(), "o.csv": b"1,aaaaaaaa\n" * 4_000_000})
+
+
+def _symlink(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as target:
+        target.writestr("meta.xml", META.format("o.csv"))
+        link = zipfile.ZipInfo("o.csv")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        target.writestr(link, "/etc/passwd")
+    return path
+
+
+def _tar_symlink(path: Path) -> Path:
+    with tarfile.open(path, "w:gz") as target:
+        link = tarfile.TarInfo("o.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        target.addfile(link)
+    return path
+
+
+def _entity(path: Path) -> Path:
+    bomb = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + META.format("o.csv").replace("dwc", "&x;", 1)
+    return _zip(path, {"meta.xml": bomb.encode(), "o.csv": b"1,2\n"})
+
+
+def _truncated(path: Path) -> Path:
+    full = making.archive(path.parent, making.specimens(50), name="full.zip").read_bytes()
+    path.write_bytes(full[: len(full) // 2])
+    return path
+
+
+def _corrupt(path: Path) -> Path:
+    data = bytearray(_zip(path, {"meta.xml": META.format("o.csv").encode(), "o.csv": b"1,acer\n" * 5000}).read_bytes())
+    middle = data.index(b"o.csv") + 60
+    data[middle : middle + 20] = bytes(20)
+    path.write_bytes(data)
+    return path
+
+
+def _encrypted(path: Path) -> Path:
+    _zip(path, {"meta.xml": b"<archive/>"})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    return path
+
+
+def _missing_file(path: Path) -> Path:
+    return _zip(path, {"meta.xml": META.format("o.csv").encode()})
+
+
+def _not_an_archive(path: Path) -> Path:
+    path.write_bytes(b"%PDF-1.4 something else")
+    return path
+
+
+def _broken_meta(path: Path) -> Path:
+    return _zip(path, {"meta.xml": b"<archive><core>", "o.csv": b"1,2\n"})
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (_slip, "unsafe name"),
+        (_bomb, "more than 200 times"),
+        (_symlink, "symbolic link"),
+        (_tar_symlink, "symbolic link"),
+        (_entity, "document type"),
+        (_truncated, "cut short"),
+        (_corrupt, "cut short"),
+        (_encrypted, "encrypted"),
+        (_missing_file, "lacks the file o.csv"),
+        (_not_an_archive, "not a zip archive"),
+        (_broken_meta, "not well-formed"),
+    ],
+)
+def test_hostile_archives(tmp_path: Path, make: Callable[[Path], Path], sentence: str, capsys: Any) -> None:
+    """D43: Zip slip, bomb, symlink, entity, truncation: one sentence, nothing written."""
+    path = make(tmp_path / "hostile.bin")
+    with pytest.raises(archive_in.Unreadable, match=sentence) as refused:
+        making.bring_in(path)
+    assert (
+        refused.value.message.count(".")
+        - refused.value.message.count("o.csv")
+        - refused.value.message.count("meta.xml")
+        == 1
+    )
+    assert (Record.objects.count(), Recordset.objects.count(), StoreVersion.objects.count()) == (0, 0, 0)
+    run = making.latest_run()
+    assert (run.state, run.error) == (IngestRun.State.FAILED, refused.value.message)
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(path))
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.strip() == refused.value.message
+
+
+def test_limits_on_real_bytes(tmp_path: Path) -> None:
+    path = making.archive(tmp_path, making.specimens(30))
+    for limits, sentence in (
+        (archive_in.Limits(members=2), "more than 2 members"),
+        (archive_in.Limits(unpacked=500), "more than 500 bytes"),
+        (archive_in.Limits(packed=100), "larger than 100 bytes"),
+        (archive_in.Limits(columns=2), "more than 2 columns"),
+        (archive_in.Limits(xml=10), "larger than 10 bytes"),
+    ):
+        with pytest.raises(archive_in.Unreadable, match=sentence), archive_in.opened(path, limits=limits) as opened:
+            list(opened.rows(opened.tables[0]))
+
+
+def test_own_archive_comes_back_equal(tmp_path: Path) -> None:
+    """D44: Own archive → empty store → own archive: equal raw cells and uuids."""
+    rows = [row | {"dwc:occurrenceRemarks": 'tab\there, "quoted" = 1 🌿'} for row in making.specimens(12)]
+    extra = [{"coreid": "r1", "dwc:identifiedBy": "Ñ. 山田", "dwc:identificationRemarks": 'a "b"\\c'}]
+    making.bring_in(making.archive(tmp_path, rows, media_rows("r0", "r1", "r1"), extra))
+    first = making.members(making.built({}))
+    own = tmp_path / "own.zip"
+    own.write_bytes(making.content(making.built({})))
+
+    for model in (RecordMedia, Record, MediaRecord):
+        model.objects.all().delete()
+    for statement in ("Download", "Build", "StoreVersion", "RawColumnSet", "Identifier", "Recordset"):
+        from django.apps import apps
+
+        apps.get_model("downloads", statement).objects.all().delete()
+    report = making.bring_in(own)
+    assert (report.added, report.rejected) == (15, {})
+    second = making.members(making.built({}))
+    assert second["occurrence_raw.csv"] == first["occurrence_raw.csv"]
+    assert second["multimedia_raw.csv"] == first["multimedia_raw.csv"]
+    assert making.ids(second["multimedia.csv"]) == making.ids(first["multimedia.csv"])
+    same = ("idigbio:uuid", "idigbio:recordset", "dwc:genus", "dwc:scientificName", "idigbio:hasImage")
+    for before, after in zip(making.rows(first["occurrence.csv"]), making.rows(second["occurrence.csv"]), strict=True):
+        assert [before[name] for name in same] == [after[name] for name in same]
+    assert making.bring_in(own).version is None
+
+
+def test_trusted_index_terms_are_kept(tmp_path: Path) -> None:
+    making.bring_in(making.archive(tmp_path, making.specimens(3)))
+    own = tmp_path / "own.zip"
+    own.write_bytes(making.content(making.built({})))
+    members = {name: data for name, data in making.members(making.built({})).items() if name != "manifest.json"}
+    members["occurrence.csv"] = members["occurrence.csv"].replace(b",acer,", b",corrected,")
+    _zip(own, members)
+    Record.objects.all().delete()
+    making.bring_in(own, trust_index=True)
+    assert set(Record.objects.values_list("t_genus", flat=True)) == {"corrected"}
+
+
+def test_a_new_raw_term_before_and_after_rerender(tmp_path: Path) -> None:
+    """D45: A new raw term is in the next archive, before and after re-render alike."""
+    making.bring_in(making.archive(tmp_path, making.specimens(5), media_rows("r0")))
+    old = making.members(making.built({}))
+    assert b"zan:newTerm" not in old["occurrence_raw.csv"]
+    more = making.archive(tmp_path, [{"id": "n", "zan:newTerm": "new, value"}], package="other", name="other.zip")
+    making.bring_in(more)
+    assert RawColumnSet.objects.filter(kind="records").count() == 2
+    before = making.members(making.built({}))["occurrence_raw.csv"]
+    fields = {"record_fields": ["data.zan:newTerm", "data.dwc:genus", "genus"]}
+    fields_before = making.content(making.built({}, form="csv", **fields))
+    assert [row["zan:newTerm"] for row in making.rows(before) if row["zan:newTerm"]] == ["new, value"]
+    assert len(making.rows(before)) == 6
+    assert rerender.rerender() == 5
+    assert rerender.rerender() == 0
+    assert making.members(making.built({}, force=True))["occurrence_raw.csv"] == before
+    assert making.content(making.built({}, form="csv", force=True, **fields)) == fields_before
+
+
+def test_readings(tmp_path: Path) -> None:
+    """Encodings, delimiters, defaults, many files, sub-folders, lone files, tar: contract 6.1 and 6.2."""
+    meta = (
+        '<archive xmlns="http://rs.tdwg.org/dwc/text/"><core encoding="windows-1250" fieldsTerminatedBy="||" '
+        'fieldsEnclosedBy="" linesTerminatedBy="\\r\\n" ignoreHeaderLines="0" '
+        'rowType="http://rs.tdwg.org/dwc/terms/Occurrence"><files><location>a.txt</location><location>b.txt</location>'
+        '</files><id index="0"/><field index="1" term="http://rs.tdwg.org/dwc/terms/locality"/>'
+        '<field term="http://rs.tdwg.org/dwc/terms/country" default="Polska"/>'
+        '<field index="2" term="http://example.org/own"/></core></archive>'
+    )
+    path = tmp_path / "nested.tar.gz"
+    with tarfile.open(path, "w:gz") as target:
+        for name, data in {
+            "deep/er/meta.xml": meta.encode(),
+            "deep/er/a.txt": "1||Łódź|| \r\n".encode("cp1250"),
+            "deep/er/b.txt": b"2||a\x81b\0c||x|y\r\n",
+        }.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            target.addfile(info, io.BytesIO(data))
+    assert making.bring_in(path).added == 2
+    records = current()
+    assert records["1"].raw == {"id": "1", "dwc:locality": "Łódź", "dwc:country": "Polska"}
+    assert records["2"].raw == {
+        "id": "2",
+        "dwc:country": "Polska",
+        "dwc:locality": "a\ufffdbc",
+        "flag_encoding_error": "true",
+        "http://example.org/own": "x|y",
+    }
+    lone = tmp_path / "lone.tsv"
+    lone.write_text("id\tgenus\thttp://rs.tdwg.org/dwc/terms/country\n5\tPuma\tPerú\n", "utf-8")
+    assert making.bring_in(lone).added == 1
+    assert current()["5"].raw == {"id": "5", "dwc:genus": "Puma", "dwc:country": "Perú"}
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with zipfile.ZipFile(making.archive(tmp_path, making.specimens(2), package="f")) as source:
+        source.extractall(folder)
+    assert making.bring_in(folder).added == 2
+
+
+def test_links_and_attached_rows(tmp_path: Path) -> None:
+    records = [
+        {"id": "a", "idigbio:uuid": "0f0e0d0c-0b0a-4908-8706-050403020100"},
+        {"id": "b", "idigbio:uuid": "1f0e0d0c-0b0a-4908-8706-050403020100"},
+    ]
+    media = [
+        {"coreid": "a", "dcterms:identifier": "shared"},
+        {"coreid": "", "dcterms:identifier": "free"},
+    ]
+    media[0]["ac:associatedSpecimenReference"] = f"urn:uuid:{records[1]['idigbio:uuid']}"
+    making.bring_in(making.archive(tmp_path, records, media, [{"coreid": "b", "dwc:identifiedBy": "Ñ"}]))
+    shared, free = (MediaRecord.objects.get(raw__contains={"dcterms:identifier": name}) for name in ("shared", "free"))
+    assert shared.t_records == [records[0]["idigbio:uuid"], records[1]["idigbio:uuid"]]
+    assert (free.t_records, free.t_hasspecimen) == (None, False)
+    stored = current()
+    assert [stored[name].t_hasimage for name in "ab"] == [True, True]
+    assert str(stored["a"].uuid) == records[0]["idigbio:uuid"]
+    assert stored["b"].raw["dwc:Identification"] == [{"dwc:identifiedBy": "Ñ"}]
+    assert stored["a"].t_recordids == [f"{stored['a'].recordset_id}\\a"]
+
+
+def test_the_command(tmp_path: Path, capsys: Any) -> None:
+    path = making.archive(tmp_path, [*making.specimens(3), *making.specimens(1)])
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(path), "--json", "--name", "Herbarium", "--dry-run")
+    assert ended.value.code == 3
+    said = json.loads(capsys.readouterr().out)
+    assert (said["added"], said["version"], said["rejected"]) == (3, None, {"duplicate_row": 1})
+    assert Record.objects.count() == 0
+    with pytest.raises(SystemExit) as ended:
+        call_command(
+            "ingest_dwca", str(path), "--recordset", "9c5b8a1e-1f43-4f0b-9d50-7a1f5a2c3d4e", "--name", "Herbarium"
+        )
+    assert ended.value.code == 3
+    assert "added: 3" in capsys.readouterr().out
+    assert Recordset.objects.get().name == "Herbarium"
+    assert str(Recordset.objects.get().uuid) == "9c5b8a1e-1f43-4f0b-9d50-7a1f5a2c3d4e"
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(making.archive(tmp_path, making.specimens(3))))
+    assert ended.value.code == 0
+    with pytest.raises(CommandError):
+        call_command("ingest_dwca", str(path), "--recordset", "nonsense")
+
+
+def test_private_addresses_are_refused(settings: Any) -> None:
+    """D48: Private webhook/ingest addresses refused, also after a redirect."""
+    settings.ALLOW_PRIVATE_NETWORKS = False
+    with pytest.raises(archive_in.Unreadable, match="could not be fetched"):
+        making.bring_in("http://127.0.0.1:9/archive.zip")  # type: ignore[arg-type]
+    assert making.latest_run().state == IngestRun.State.FAILED
+
+
+def test_samples_are_deterministic_and_multilingual(tmp_path: Path) -> None:
+    call_command("seed_downloads", records=200, stdout=io.StringIO())
+    assert Record.objects.filter(v_to=None).count() == 200
+    assert Record.objects.filter(t_genus="acer").exists()
+    assert Record.objects.filter(t_country="日本").exists()
+    assert RecordMedia.objects.exists()
+    versions = StoreVersion.objects.count()
+    call_command("seed_downloads", records=200, stdout=io.StringIO())
+    assert StoreVersion.objects.count() == versions
+
+
+def test_a_job_brings_in_an_upload(tmp_path: Path) -> None:
+    from core import jobs
+    from downloads import services
+
+    path = making.archive(tmp_path, making.specimens(3))
+    with path.open("rb") as stream:
+        run = services.upload_archive(stream, ingest.Options(), name="sample.zip")
+    (key,) = making.keys()
+    assert "/uploads/" in key
+    jobs.run_queued()
+    run.refresh_from_db()
+    assert (run.state, run.report["added"]) == (IngestRun.State.DONE, 3)
+    assert run.job is not None
+    assert run.job.state == "succeeded"
+    assert making.keys() == []
+    bad = services.upload_archive(io.BytesIO(b"nothing"), ingest.Options(), name="bad.zip")
+    jobs.run_queued()
+    bad.refresh_from_db()
+    assert (bad.state, bad.error) == (IngestRun.State.FAILED, "The file is not a zip archive, or it is cut short.")
