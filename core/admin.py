@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
@@ -161,11 +161,11 @@ class Outgoing(ReadOnly):
     """A queue of messages; failed and waiting ones can be sent again at once."""
 
     actions = ["send_again"]
-    retry: ClassVar[Callable[[Any], bool]]
+    retry: Callable[[Any], bool]
 
     @admin.action(description="Send again")
     def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        count = sum(type(self).retry(row) for row in queryset)
+        count = sum(self.retry(row) for row in queryset)
         self.message_user(request, f"{count} messages were queued again.")
 
 
