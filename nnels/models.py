@@ -229,6 +229,13 @@ class TokenPair(models.Model):
     def __str__(self) -> str:
         return f"pair of account {self.user_id}"
 
+    @property
+    def state(self) -> str:
+        """`live`, `expired`, or why it was revoked."""
+        if self.revoked_at is not None:
+            return f"revoked ({self.revoked_why})" if self.revoked_why else "revoked"
+        return "live" if self.expires_at > timezone.now() else "expired"
+
 
 class Purpose(models.TextChoices):
     API = "api"

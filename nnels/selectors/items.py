@@ -96,6 +96,12 @@ def files(item_ids: Sequence[int]) -> dict[int, list[FileRow]]:
     return grouped
 
 
+def item_of(file_id: int) -> int | None:
+    """The nid of the item a file belongs to."""
+    found = reads.rows("SELECT item_id FROM nnels_file WHERE id = %s", [file_id])
+    return int(found[0][0]) if found else None
+
+
 # --- pages --------------------------------------------------------------------------------------------------------
 
 

@@ -28,14 +28,20 @@ def import_root() -> pathlib.Path:
     return pathlib.Path(settings.NNELS_IMPORT_ROOT).resolve()
 
 
+def import_folder(folder: str) -> pathlib.Path:
+    """A folder below the import root; `Invalid` for any other."""
+    root = import_root()
+    path = (root / folder).resolve() if "\0" not in folder else root / ".."
+    if not path.is_relative_to(root) or ".." in path.parts or not path.is_dir():
+        raise errors.Invalid("There is no such folder below the import root.", field="folder")
+    return path
+
+
 def request_import(
     folder: str, *, requested_by: User, rights: str | None = None, is_published: bool = True
 ) -> models.ImportRun:
     """Ask for the import of a folder below the root; while one is active for it, that one is returned."""
-    root = import_root()
-    path = (root / folder).resolve()
-    if not path.is_relative_to(root) or not path.is_dir():
-        raise errors.Invalid("There is no such folder below the import root.", field="folder")
+    path = import_folder(folder)
     params = {"folder": str(path), "rights": rights, "is_published": is_published}
     with transaction.atomic():
         job, _ = jobs.submit(tasks.IMPORT.name, params, fingerprint=str(path)[-200:], requested_by=requested_by)

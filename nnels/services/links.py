@@ -45,9 +45,14 @@ def may_have(account: accounts.Account, rights: str) -> bool:
     return rights == models.Rights.OPEN.value or account.is_entitled
 
 
-def open_titles(titles: Sequence[items.Title], *, asked: Asked) -> Opened:
-    """Sign one link per file the account may have; one log statement for all of them, `Unavailable` if it fails."""
+def open_titles(titles: Sequence[items.Title], *, asked: Asked, only: int | None = None) -> Opened:
+    """Sign one link per file the account may have; one log statement for all of them, `Unavailable` if it fails.
+
+    `only`: the id of the one file that is wanted.
+    """
     files = items.files([title.id for title in titles])
+    if only is not None:
+        files = {item_id: [file for file in some if file.id == only] for item_id, some in files.items()}
     free = [title for title in titles if files.get(title.id) and may_have(asked.account, title.rights)]
     if not free:
         return Opened(titles, files, {})
@@ -64,6 +69,20 @@ def open_titles(titles: Sequence[items.Title], *, asked: Asked) -> Opened:
         for file in files[title.id]
     }
     return Opened(titles, files, urls, expires_at)
+
+
+def one_file(file_id: int, *, asked: Asked) -> str:
+    """A fresh link to one file, logged; `NotFound` when there is none, `Denied` for who may not have it."""
+    item_id = items.item_of(file_id)
+    title = items.by_ids([item_id]).get(item_id) if item_id else None
+    if title is None:
+        raise errors.NotFound("There is no such file.")
+    if not may_have(asked.account, title.rights):
+        raise errors.Denied("This title is for verified readers.")
+    opened = open_titles([title], asked=asked, only=file_id)
+    if file_id not in opened.urls:
+        raise errors.NotFound("There is no such file.")
+    return opened.urls[file_id]
 
 
 def _content_type(file: items.FileRow) -> str:

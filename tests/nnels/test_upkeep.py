@@ -1,0 +1,150 @@
+"""Purges, retired blobs, file checks, log masking."""
+
+from __future__ import annotations
+
+import logging
+import urllib.request
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from core import blobs, jobs
+from core.models import User
+from nnels import models, tasks
+from nnels.jobs import catalogue, upkeep
+from nnels.services import files
+from tests.nnels import conftest as house
+
+pytestmark = pytest.mark.django_db
+
+
+def test_purge_tokens(reader: User, log_in: Any) -> None:
+    """N54: pairs of blocked accounts are revoked; rows dead for 30 days go."""
+    log_in()
+    User.objects.filter(pk=reader.pk).update(is_active=False)
+    assert upkeep.purge()["revoked"] == 1
+    pair = models.TokenPair.objects.get()
+    assert pair.revoked_why == "blocked"
+    assert upkeep.purge()["pairs"] == 0
+    models.TokenPair.objects.update(revoked_at=timezone.now() - timedelta(days=31))
+    assert upkeep.purge()["pairs"] == 1
+    assert not models.TokenPair.objects.exists()
+
+
+def test_purge_issues(client: Any, token: str, settings: Any) -> None:
+    """N54: issues beyond the retention go; totals per item and day stay; younger rows stay."""
+    house.moby()
+    for _ in range(3):
+        client.get("/api/repo_items/6804", headers={"access-token": token})
+    day = timezone.now() - timedelta(days=91)
+    old = models.UrlIssue.objects.order_by("id")[:2]
+    models.UrlIssue.objects.filter(pk__in=[one.pk for one in old]).update(at=day)
+    assert upkeep.purge()["issues"] == 2
+    assert models.UrlIssue.objects.count() == 1
+    total = models.IssueTotal.objects.get()
+    assert (total.item_id, total.day, total.purpose, total.issues) == (6804, day.date(), "api", 2)
+    models.UrlIssue.objects.update(at=day)
+    assert upkeep.purge()["issues"] == 1
+    assert models.IssueTotal.objects.get().issues == 3
+
+
+def test_replaced_file(client: Any, token: str) -> None:
+    """N54: a replaced file's old link works until it expires; the blob goes after the grace."""
+    item = house.moby(files={"txt": b"old"})
+    url = client.get("/api/repo_items/6804", headers={"access-token": token}).json()["data"][0]["file_resources"][0]
+    old = models.File.objects.get().blob_key
+    new = catalogue.blob_key(item.uuid, "f" * 64, "txt")
+    blobs.put(new, b"new!", "text/plain")
+    catalogue.place_file(
+        item, format_code="txt", part=1, media_type="text/plain", size=4, sha256="f" * 64, key=new
+    )  # fmt: skip
+    assert upkeep.sweep_retired() == 0
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"old"
+    assert files.live_blobs([old, new, "nnels/zz"]) == {old, new}
+    models.RetiredBlob.objects.update(at=timezone.now() - timedelta(days=2))
+    assert upkeep.sweep_retired() == 1
+    assert blobs.stat(old) is None
+    assert blobs.stat(new) is not None
+    assert not models.RetiredBlob.objects.exists()
+
+
+def test_a_retired_blob_in_use_stays(running_house: Any) -> None:
+    """N54: a blob that a file names again is not deleted."""
+    item = house.moby(files={"txt": b"old"})
+    key = item.files.get().blob_key
+    catalogue.retire([key])
+    models.RetiredBlob.objects.update(at=timezone.now() - timedelta(days=2))
+    upkeep.sweep_retired()
+    assert blobs.stat(key) is not None
+
+
+def test_orphans(running_house: Any) -> None:
+    """N47: the sweep of unknown blobs removes only orphans."""
+    item = house.moby(files={"txt": b"old"})
+    blobs.put("nnels/zz/orphan.txt", b"x")
+    kept = item.files.get().blob_key
+    assert blobs.sweep_orphans("nnels", files.live_blobs) == 0, "younger than a day"
+    blobs.sweep_orphans("nnels", files.live_blobs, grace=timedelta(seconds=-60))
+    assert blobs.stat("nnels/zz/orphan.txt") is None
+    assert blobs.stat(kept) is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_verify() -> None:
+    """N36: the weekly check hides files the store has lost or changed and shows them again when they are back."""
+    item = house.moby(files={"txt": b"text", "epub": b"epub", "brf": b"brf"})
+    keys = {file.format: file.blob_key for file in item.files.all()}
+    blobs.delete(keys["txt"])
+    blobs.put(keys["epub"], b"EPUB", "application/epub+zip")
+    tasks.request_verify()
+    tasks.request_verify()
+    assert jobs.run_queued() == 1
+    item.refresh_from_db()
+    assert item.formats == ["brf"]
+    assert set(models.File.objects.filter(missing=True).values_list("format", flat=True)) == {"txt", "epub"}
+    blobs.put(keys["txt"], b"text", "text/plain")
+    tasks.request_verify()
+    assert jobs.run_queued() == 1
+    item.refresh_from_db()
+    assert item.formats == ["brf", "txt"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_secret_in_logs(web: Any) -> None:
+    """N52: no token, password or signature is in any log line of the web process."""
+    import json
+
+    house.moby()
+    house.make_user("test-account", verified=True)
+    base = web.base_url
+
+    def fetch(path: str, **headers: str) -> Any:
+        request = urllib.request.Request(base + path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    basic = house.basic("test-account", "notReal")
+    pair = fetch("/api/login-token", Authorization=basic)
+    fetch(f"/api/users/me?access_token={pair['access_token']}", access_token=pair["access_token"])
+    item = fetch("/api/repo_items/6804", Authorization=f"Bearer {pair['access_token']}")
+    (url,) = item["data"][0]["file_resources"]
+    new = fetch(f"/api/refresh-token/{pair['refresh_token']}")
+    logged = web.log_text()
+    assert "/api/refresh-token/***" in logged
+    secrets = [
+        pair["access_token"], pair["refresh_token"], new["access_token"], new["refresh_token"], "notReal",
+        basic.split()[1], url.rpartition("X-Amz-Signature=")[2],
+    ]  # fmt: skip
+    assert not [secret for secret in secrets if secret in logged]
+
+
+def test_warnings_hold_no_secret(client: Any, token: str, caplog: Any) -> None:
+    """N52: nor is one in what the service logs itself."""
+    house.moby()
+    with caplog.at_level(logging.DEBUG):
+        client.get("/api/repo_items/6804", headers={"access-token": token, "authorization": "Basic bm90UmVhbDp4"})
+    assert token not in caplog.text
+    assert "X-Amz-Signature=" not in caplog.text
