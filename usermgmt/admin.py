@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -41,6 +42,7 @@ class StaffOnly(admin.ModelAdmin[Any]):
     """Every member of staff reviews; nothing that was decided can be deleted."""
 
     show_full_result_count = False
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_active and request.user.is_staff)
@@ -145,7 +147,7 @@ class ApiClients(StaffOnly):
     list_select_related = ("api", "owner", "decided_by")
     search_fields = ("name", "owner__username", "owner__email", "url", "credentials__key")
     ordering = ("submitted_at", "id")
-    actions: ClassVar[list[str]] = ["approve", "deny", "suspend", "reinstate", "revoke", "narrow"]
+    actions = ["approve", "deny", "suspend", "reinstate", "revoke", "narrow"]
     change_form_template = "usermgmt/admin/client.html"
     fieldsets = (
         (None, {"fields": ("name", "api", "state", "description", "url", "data_use", "shown_networks")}),
@@ -159,7 +161,7 @@ class ApiClients(StaffOnly):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(name for _, options in self.fieldsets or () for name in options["fields"])
+        return tuple(str(name) for _, options in self.fieldsets for name in options["fields"])
 
     @admin.display(description="owner's name", ordering="owner__last_name")
     def owner_name(self, client: ApiClient) -> str:
@@ -270,7 +272,7 @@ class ChangeRequests(StaffOnly):
     list_select_related = ("client", "decided_by")
     readonly_fields = ("client", "proposed", "state", "reason", "created_at", "decided_by", "decided_at")
     exclude = ("values",)
-    actions: ClassVar[list[str]] = ["accept", "refuse"]
+    actions = ["accept", "refuse"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -319,7 +321,7 @@ class ServiceRequests(StaffOnly):
     search_fields = ("user__username",)
     readonly_fields = ("user", "service", "source", "client", "state", "address", "reason", "created_at", "decided_at")
     inlines = (RequestEvents,)
-    actions: ClassVar[list[str]] = ["approve", "grant", "deny"]
+    actions = ["approve", "grant", "deny"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

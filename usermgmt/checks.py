@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.db import connections
 
 
 @checks.register(checks.Tags.database)
-def trigrams(databases: list[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+def trigrams(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """With `LC_CTYPE=C` pg_trgm makes no trigrams of other letters than ASCII: their searches scan the table."""
     found: list[checks.CheckMessage] = []
     for alias in databases or []:

@@ -67,8 +67,8 @@ def read(path: Path, *, max_bytes: int) -> Iterator[Person | Reject]:
     """Yield the rows of a file in order; its name tells CSV from JSON-lines. Raises `Aborted`."""
     try:
         with path.open("rb") as raw:
-            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
-            source: IO[bytes] = gzip.open(raw) if is_gzip else raw  # noqa: SIM115 - closes with `raw`
+            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
+            source: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if is_gzip else raw
             lines = _lines(source, max_bytes=max_bytes)
             is_csv = path.name.removesuffix(".gz").endswith(".csv")
             yield from _csv_rows(lines) if is_csv else _json_rows(lines)
@@ -84,7 +84,7 @@ def report(rejects: Iterator[Reject] | list[Reject], sink: IO[str]) -> None:
         writer.writerow([reject.line, reject.username, reject.field, reject.message])
 
 
-def _lines(source: IO[bytes], *, max_bytes: int) -> Iterator[str]:
+def _lines(source: io.BufferedIOBase, *, max_bytes: int) -> Iterator[str]:
     offset = 0
     while line := source.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:

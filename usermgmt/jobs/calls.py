@@ -68,8 +68,8 @@ def note(call: Call) -> None:
         return
     record = json.dumps([getattr(call, name) for name in Call.__dataclass_fields__])
     try:
-        length = _server(settings.REDIS_URL).rpush(QUEUE, record)
-        if isinstance(length, int) and length > LONGEST:
+        length: Any = _server(settings.REDIS_URL).rpush(QUEUE, record)
+        if length > LONGEST:
             _server(settings.REDIS_URL).ltrim(QUEUE, -LONGEST // 2, -1)
     except redis.RedisError as error:
         _silent_until = time.monotonic() + _SILENCE
@@ -113,7 +113,8 @@ def _take() -> list[Call]:
 
 
 def _call(values: list[Any]) -> Call:
-    return Call(*values[:-1], found=tuple(values[-1]))
+    fields: list[Any] = [*values[:-1], tuple(values[-1])]
+    return Call(*fields)
 
 
 def _write_usage(records: list[Call]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from email.utils import formataddr, parseaddr
 from typing import Any
 
 from django.conf import settings
@@ -267,7 +268,7 @@ def _to_user(name: str, user: User, subject: str, facts: dict[str, Any], *, dedu
 
 
 def _queue(name: str, to: str, subject: str, body: str, *, dedupe: str | None = None) -> None:
-    sender = f"{settings.USERMGMT_SUPPORT_NAME} <{settings.DEFAULT_FROM_EMAIL}>"
+    sender = formataddr((settings.USERMGMT_SUPPORT_NAME, parseaddr(settings.DEFAULT_FROM_EMAIL)[1]))
     # Names of clients and people stand in subjects; a header takes one line and so many characters.
     mail.queue(f"usermgmt.{name}", to, " ".join(subject.split())[:200], body, dedupe=dedupe, headers={"From": sender})
 

@@ -149,4 +149,4 @@ def _since(request: ServiceRequest) -> Any:
 
 
 def _wait(job: Job) -> float:
-    return min(LONGEST_WAIT, 30 * 2 ** min(job.attempt, 10))
+    return float(min(LONGEST_WAIT, 30 << min(job.attempt, 10)))

@@ -49,6 +49,9 @@ FROM usermgmt_accesstoken t JOIN usermgmt_clientcredential k ON k.id = t.credent
 WHERE t.sha256 = %s AND t.expires_at > statement_timestamp()"""
 
 
+_BY_TOKEN_LENGTH = 15
+
+
 def by_key(key: str) -> Caller | None:
     """The client that has this key, whatever its state; None for a key nobody has."""
     return _caller(_BY_KEY, key) if key and "\0" not in key else None
@@ -68,6 +71,6 @@ def _caller(sql: str, value: str) -> Caller | None:
 
 def _from_row(row: tuple[Any, ...]) -> Caller:
     row = (*row[:6], tuple(sorted(row[6], reverse=True)), *row[7:])
-    if len(row) == 12:
-        return Caller(*row)
-    return Caller(*row[:12], tuple(row[12]), *row[13:])
+    if len(row) == _BY_TOKEN_LENGTH:
+        row = (*row[:-3], tuple(row[-3]), *row[-2:])
+    return Caller(*row)

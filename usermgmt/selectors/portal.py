@@ -94,7 +94,7 @@ def services_of(user: User) -> Services:
             state__in=[ServiceRequest.State.PENDING, ServiceRequest.State.APPROVED, ServiceRequest.State.FAILED]
         )
     )
-    taken = {row.service_id for row in [*held, *waiting]}
+    taken = {row.service_id for row in held} | {row.service_id for row in waiting}
     available = Service.objects.select_related("maintainer").filter(is_enabled=True).exclude(pk__in=taken)
     return Services(held, waiting, list(available))
 

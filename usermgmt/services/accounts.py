@@ -72,7 +72,8 @@ def check_username(username: str, *, own: int | None = None) -> None:
         raise errors.Invalid(message, field="username")
     if username in RESERVED:
         raise errors.Invalid("This user name is reserved.", field="username")
-    if User.objects.filter(username=username).exclude(pk=own).exists():
+    others = User.objects.all() if own is None else User.objects.exclude(pk=own)
+    if others.filter(username=username).exists():
         raise errors.Invalid("This user name is taken.", field="username")
 
 

@@ -211,6 +211,8 @@ def _new(person: users_file.Person, known: _Known) -> User:
     return user
 
 
+_NONE = -1  # an id nobody has
+
 # One unusable value for all: it only has to be one that no password matches.
 _UNUSABLE = hashers.UNUSABLE_PASSWORD_PREFIX + "imported"
 
@@ -227,11 +229,12 @@ def _fill_columns(user: User) -> None:
 def _create(created: list[tuple[users_file.Person, User]]) -> None:
     if not created:
         return
-    with_id = [user for _, user in created if user.pk is not None]
-    User.objects.bulk_create(with_id)
-    if with_id:
+    chosen = [user for person, user in created if user.pk == person.given.get("id", _NONE)]
+    numbered = [user for person, user in created if user.pk != person.given.get("id", _NONE)]
+    User.objects.bulk_create(chosen)
+    if chosen:
         move_sequence()
-    User.objects.bulk_create([user for _, user in created if user.pk is None])
+    User.objects.bulk_create(numbered)
     EmailAddress.objects.bulk_create(
         _address(user, address, is_primary=address.lower() == user.email.lower())
         for person, user in created

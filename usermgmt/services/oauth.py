@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from django.conf import settings
 from django.utils import timezone
 from oauthlib import oauth2
-from oauthlib.common import Request, add_params_to_qs
+from oauthlib.common import add_params_to_qs
 from oauthlib.oauth2.rfc6749 import endpoints, grant_types, tokens
 
 from core import errors
@@ -55,7 +55,8 @@ def issue(asked: Asked) -> dict[str, Any]:
     bearer = tokens.BearerToken(
         validator, token_generator=lambda _: secrets.new_token(), expires_in=settings.USERMGMT_TOKEN_SECONDS
     )
-    endpoint = endpoints.TokenEndpoint("client_credentials", bearer, {"client_credentials": grant})
+    # The stubs call the default token type a name; the library wants what makes such tokens.
+    endpoint = endpoints.TokenEndpoint("client_credentials", bearer, {"client_credentials": grant})  # type: ignore[arg-type]
     answer = _run(endpoint.create_token_response, asked, validator)
     # The documented order of keys.
     return {key: answer[key] for key in ("access_token", "token_type", "expires_in", "scope")}
@@ -64,14 +65,14 @@ def issue(asked: Asked) -> dict[str, Any]:
 def revoke(asked: Asked) -> None:
     """Kill one of the caller's own tokens; unknown and foreign ones are passed over in silence."""
     validator = _Validator(asked)
-    endpoint = endpoints.RevocationEndpoint(validator, supported_token_types=["access_token"])
+    endpoint = endpoints.RevocationEndpoint(validator, supported_token_types=("access_token",))
     _run(endpoint.create_revocation_response, asked, validator)
 
 
 def introspect(asked: Asked) -> dict[str, Any]:
     """What a token of the caller's own is worth; exactly `{"active": false}` for every other."""
     validator = _Validator(asked)
-    endpoint = endpoints.IntrospectEndpoint(validator, supported_token_types=["access_token"])
+    endpoint = endpoints.IntrospectEndpoint(validator, supported_token_types=("access_token",))
     return _run(endpoint.create_introspect_response, asked, validator)
 
 
@@ -146,10 +147,10 @@ class _Validator(oauth2.RequestValidator):
             return access.Presented("basic", *map(unquote_plus, self.asked.basic))
         return access.Presented("basic", form.get("client_id", ""), form.get("client_secret", ""))
 
-    def client_authentication_required(self, request: Request, *_: Any, **__: Any) -> bool:
+    def client_authentication_required(self, request: Any, *_: Any, **__: Any) -> bool:
         return True
 
-    def authenticate_client(self, request: Request, *_: Any, **__: Any) -> bool:
+    def authenticate_client(self, request: Any, *_: Any, **__: Any) -> bool:
         presented = self.presented(dict(request.decoded_body or []))
         try:
             caller = access.by_pair(presented.name, presented.secret)
@@ -167,13 +168,13 @@ class _Validator(oauth2.RequestValidator):
     def validate_grant_type(self, client_id: Any, grant_type: str, *_: Any, **__: Any) -> bool:
         return grant_type == "client_credentials"
 
-    def get_default_scopes(self, client_id: Any, request: Request, *_: Any, **__: Any) -> list[str]:
+    def get_default_scopes(self, client_id: Any, request: Any, *_: Any, **__: Any) -> list[str]:
         return list(request.client.caller.scopes)
 
-    def validate_scopes(self, client_id: Any, scopes: list[str], client: _Client, *_: Any, **__: Any) -> bool:
+    def validate_scopes(self, client_id: str, scopes: list[str], client: Any, request: Any, *_: Any, **__: Any) -> bool:
         return bool(scopes) and set(scopes) <= set(client.caller.scopes)
 
-    def save_bearer_token(self, token: dict[str, Any], request: Request, *_: Any, **__: Any) -> None:
+    def save_bearer_token(self, token: Any, request: Any, *_: Any, **__: Any) -> None:
         now = timezone.now()
         AccessToken.objects.create(
             client_id=request.client.caller.client_id,
@@ -184,12 +185,12 @@ class _Validator(oauth2.RequestValidator):
             expires_at=now + timedelta(seconds=token["expires_in"]),
         )
 
-    def revoke_token(self, token: str, token_type_hint: str, request: Request, *_: Any, **__: Any) -> None:
+    def revoke_token(self, token: str, token_type_hint: str, request: Any, *_: Any, **__: Any) -> None:
         own = AccessToken.objects.filter(client=request.client.caller.client_id)
         own.filter(sha256=secrets.token_digest(token)).delete()
 
     def introspect_token(
-        self, token: str, token_type_hint: str, request: Request, *_: Any, **__: Any
+        self, token: str, token_type_hint: str, request: Any, *_: Any, **__: Any
     ) -> dict[str, Any] | None:
         caller = callers.by_token(secrets.token_digest(token))
         if caller is None or caller.client_id != request.client.caller.client_id or not caller.is_pair_live:

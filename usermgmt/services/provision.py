@@ -106,8 +106,8 @@ def deny(request: ServiceRequest, *, actor: User, reason: str) -> None:
         mails.service_denied(request)
 
 
-def _insert(**values: object) -> int | None:
+def _insert(**values: int | str | None) -> int | None:
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, {**values, "now": timezone.now()})
+        cursor.execute(_INSERT, {"now": timezone.now(), **values})
         row = cursor.fetchone()
     return row[0] if row else None

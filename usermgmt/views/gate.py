@@ -28,7 +28,7 @@ class ApiView(api.View):
     def allowed_methods(self) -> list[str]:
         return [name.upper() for name in self.http_method_names if name != "options" and hasattr(self, name)]
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> NoReturn:
         # Ours: no CORS, so a preflight is a method like any other that is not supported.
         self.http_method_not_allowed(request)
 

@@ -1,0 +1,117 @@
+"""What the search needs of the database: indexes that are used, a timeout that bites, letters it knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection, connections
+
+from tests.usermgmt import world
+from usermgmt import checks
+from usermgmt.selectors import directory
+from usermgmt.services import crowd, doctor
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "term", "index"),
+    [
+        ("username", "jsmith1", "core_user_username_trgm"),
+        ("username", "احمدصفيان", "core_user_username_trgm"),
+        ("name", "kowalski", "core_user_name_trgm"),
+        ("name", "صفيان", "core_user_name_trgm"),
+        ("name", "john adams", "core_user_name_trgm"),
+        ("name", "احمد صفيان", "core_user_name_trgm"),
+        ("name", "小明 王", "core_user_name_trgm"),
+        ("email", "smith.12@univ", "core_email_trgm"),
+        ("email", "احمد@صفيان", "core_email_trgm"),
+    ],
+)
+def test_plans(crowded: None, kind: str, term: str, index: str) -> None:
+    """UM25: EXPLAIN shows an index for each type in Latin and Arabic, and for `小明+王` (1 M rows: the benchmark)."""
+    statement = directory.STATEMENTS[kind](term, 0, 100)
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + statement.sql, statement.params)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert index in plan
+    assert "Seq Scan on core_user u" not in plan
+    assert "Seq Scan on core_emailaddress" not in plan
+
+
+@pytest.fixture(scope="module")
+def crowded(django_db_setup: None, django_db_blocker: Any) -> Any:
+    """A directory large enough for the planner to care."""
+    with django_db_blocker.unblock():
+        crowd.grow(30_000)
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE core_user CASCADE")
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "directory"])
+def test_statement_timeout(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> None:
+    """UM27: Statement timeout gives 503 JSON."""
+    program = world.program()
+    alias = connections[settings.USERMGMT_SEARCH_DATABASE]
+    alias.close()
+    changed = {**alias.settings_dict["OPTIONS"], "options": "-c statement_timeout=100"}
+    monkeypatch.setitem(alias.settings_dict, "OPTIONS", changed)
+    slow = directory.Statement("SELECT pg_sleep(20)", {})
+    monkeypatch.setitem(directory.STATEMENTS, "username", lambda *_: slow)
+    response = program.get("/api/v1/users/username/mgatto")
+    assert response.status_code == 503
+    assert response["Retry-After"] == "5"
+    assert response.json() == {"error": {"Exception": {"code": 0, "message": "Service Unavailable"}}}
+    alias.close()
+
+
+def test_the_search_connection_has_its_timeout() -> None:
+    """UM27: the search connection is opened with the configured limit."""
+    options = settings.DATABASES[settings.USERMGMT_SEARCH_DATABASE or "directory"]
+    assert settings.USERMGMT_STATEMENT_TIMEOUT_MS == 2_000
+    assert "OPTIONS" in options
+    assert "statement_timeout=2000" in settings.DATABASES["directory"]["OPTIONS"]["options"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_without_letters(transactional_db: None) -> None:
+    """UM27: the start-up check fails on a `LC_CTYPE=C` database."""
+    assert checks.trigrams(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE IF EXISTS um_ctype_c")
+        cursor.execute(
+            "CREATE DATABASE um_ctype_c TEMPLATE template0 ENCODING UTF8 "
+            "LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    usual = connection.settings_dict["NAME"]
+    try:
+        connection.close()
+        connection.settings_dict["NAME"] = "um_ctype_c"
+        assert checks.trigrams(databases=["default"]) == []  # before the first migration
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION pg_trgm")
+        found = checks.trigrams(databases=["default"])
+        assert [message.id for message in found] == ["usermgmt.E001"]
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = usual
+        with connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE um_ctype_c")
+
+
+@pytest.mark.django_db
+def test_doctor() -> None:
+    found = {finding.what: finding.is_fine for finding in doctor.findings()}
+    assert found == dict.fromkeys(("extension", "collation", "indexes", "peppers", "secrets", "proxies", "mail"), True)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX core_user_name_trgm")
+    assert not {finding.what: finding.is_fine for finding in doctor.findings()}["indexes"]
+
+
+def test_pepper_checks(settings: Any) -> None:
+    settings.USERMGMT_SECRET_PEPPERS = [("a", "x" * 32), ("b", "y" * 32)]
+    assert checks.peppers() == []
+    settings.USERMGMT_SECRET_PEPPERS = [("a", "x" * 32), ("a", "short")]
+    assert [message.id for message in checks.peppers()] == ["usermgmt.E002", "usermgmt.E003"]
