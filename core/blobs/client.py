@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -38,10 +39,25 @@ class Missing(errors.NotFound):
     code = "blob_missing"
 
 
-def client() -> S3Client:
+@dataclass(frozen=True)
+class Patience:
+    """How long one request may be silent (seconds), and how often it is tried."""
+
+    read_seconds: float
+    attempts: int
+
+
+# A store that is down is noticed in seconds; one that hangs costs a web thread twenty, a health probe two.
+WRITING: Final = Patience(30, 3)
+READING: Final = Patience(10, 2)
+PROBING: Final = Patience(2, 1)
+
+
+def client(patience: Patience = WRITING) -> S3Client:
     """The process's client: thread-safe, made anew after a fork and when the settings differ."""
     return _make_client(
         os.getpid(),
+        patience,
         settings.S3_ENDPOINT_URL,
         settings.S3_ACCESS_KEY_ID,
         settings.S3_SECRET_ACCESS_KEY,
@@ -60,16 +76,29 @@ def _make_client(*key: Any) -> S3Client:
         return _cached_client(*key)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=1)
+def _session(_pid: int) -> boto3.session.Session:
+    """Shared by the clients, which read the same descriptions of the service."""
+    return boto3.session.Session()
+
+
+@functools.lru_cache(maxsize=8)
 def _cached_client(
-    _pid: int, endpoint: str, access_key: str, secret_key: str, token: str, region: str, addressing: str
+    _pid: int,
+    patience: Patience,
+    endpoint: str,
+    access_key: str,
+    secret_key: str,
+    token: str,
+    region: str,
+    addressing: str,
 ) -> S3Client:
     config = botocore.config.Config(
         signature_version="s3v4",  # set explicitly: boto3 may sign V2 for a custom endpoint
         s3={"addressing_style": "virtual" if addressing == "virtual" else "path"},
         connect_timeout=2,
-        read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        read_timeout=patience.read_seconds,
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
         max_pool_connections=20,
         proxies={},
         tcp_keepalive=True,
@@ -77,7 +106,7 @@ def _cached_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    made: S3Client = boto3.session.Session().client(
+    made: S3Client = _session(_pid).client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id=access_key,

@@ -81,7 +81,7 @@ def reader(key: str, start: int = 0, end: int | None = None) -> Reader:
         span["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
     try:
         with client.translated(key):
-            return Reader(key, client.client().get_object(Bucket=settings.S3_BUCKET, Key=key, **span))
+            return Reader(key, client.client(client.READING).get_object(Bucket=settings.S3_BUCKET, Key=key, **span))
     except client.StoreUnavailable as error:
         if error.details.get("store_code") in {"InvalidRange", "416"}:
             raise errors.Invalid("The range begins behind the end of the blob.") from error
@@ -92,7 +92,7 @@ def stat(key: str) -> Stat | None:
     """Size, ETag, time and type of a blob, or None when there is none."""
     try:
         with client.translated(key):
-            answer = client.client().head_object(Bucket=settings.S3_BUCKET, Key=key)
+            answer = client.client(client.READING).head_object(Bucket=settings.S3_BUCKET, Key=key)
     except client.Missing:
         return None
     return Stat(
@@ -102,7 +102,11 @@ def stat(key: str) -> Stat | None:
 
 def keys(prefix: str) -> Iterator[Entry]:
     """The blobs whose key begins with ``prefix``, read page by page; their order is the store's."""
-    pages = client.client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET, Prefix=prefix)
+    pages = (
+        client.client(client.READING)
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=settings.S3_BUCKET, Prefix=prefix)
+    )
     with client.translated(prefix):
         for page in pages:
             for item in page.get("Contents", []):
@@ -114,7 +118,7 @@ def delete(*names: str) -> None:
     for start in range(0, len(names), _DELETE_BATCH):
         objects: Any = [{"Key": name} for name in names[start : start + _DELETE_BATCH]]
         with client.translated(names[start]):
-            answer = client.client().delete_objects(
+            answer = client.client(client.READING).delete_objects(
                 Bucket=settings.S3_BUCKET, Delete={"Objects": objects, "Quiet": True}
             )
         if failed := [error for error in answer.get("Errors", []) if error.get("Code") not in client.MISSING_CODES]:
@@ -127,7 +131,7 @@ def answers() -> bool:
     """Whether the store answers for our bucket now; for health probes."""
     try:
         with client.translated():
-            client.client().head_bucket(Bucket=settings.S3_BUCKET)
+            client.client(client.PROBING).head_bucket(Bucket=settings.S3_BUCKET)
     except (client.StoreUnavailable, client.Missing):
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import multiprocessing
@@ -317,6 +318,36 @@ def test_a_dead_store_is_said_to_be_unavailable(use: Any, settings: Any) -> None
     assert not blobs.answers()
 
 
+def test_a_store_that_hangs_is_given_up(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen rather than dead: it takes connections and says nothing."""
+    monkeypatch.setattr(client, "READING", client.Patience(0.3, 2))
+    monkeypatch.setattr(client, "PROBING", client.Patience(0.3, 1))
+    taken: list[socket.socket] = []
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.05)
+
+        def accept() -> None:
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    taken.append(silent.accept()[0])
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            settings.S3_ENDPOINT_URL = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            with pytest.raises(blobs.StoreUnavailable):
+                blobs.stat("core-test/x")
+            assert len(taken) == 2
+            assert not blobs.answers()
+            assert len(taken) == 3
+        finally:
+            over.set()
+            thread.join()
+            for each in taken:
+                each.close()
+
+
 def test_wrong_credentials_are_unavailable_not_missing(settings: Any) -> None:
     settings.S3_SECRET_ACCESS_KEY = "not the secret"
     with pytest.raises(blobs.StoreUnavailable):
@@ -428,7 +459,7 @@ def test_links_equal_boto3s(
         params["ResponseContentDisposition"] = blobs.disposition(filename)
     if content_type is not None:
         params["ResponseContentType"] = content_type
-    s3 = boto3_client(0, endpoint, access, secret, token, region, addressing)
+    s3 = boto3_client(0, client.READING, endpoint, access, secret, token, region, addressing)
     frozen = datetime.fromtimestamp(moment, UTC)
     with mock.patch("botocore.auth.get_current_datetime", return_value=frozen.replace(tzinfo=None)):
         assert ours == s3.generate_presigned_url("get_object", Params=params, ExpiresIn=expires)
