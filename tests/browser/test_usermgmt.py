@@ -1,0 +1,232 @@
+"""The portal in Debian's Chromium: the whole story, accessibility, without scripts, by keyboard (contract 7)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+
+from core.models import User
+from tests.usermgmt import world
+from usermgmt.models import ApiLink
+from usermgmt.services import clients, provision
+
+PASSWORD = "quite unguessable 1"
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+
+
+@pytest.fixture
+def portal(web: Any) -> str:
+    """The address of a portal with an API, services and a reviewer who can log in."""
+    ApiLink.objects.create(api=world.api(), event="help", url="/docs/#usermgmt")
+    world.service("coge", access_url="https://coge.example.org", approval_policy="auto")
+    world.service("atmosphere", description="Virtual machines.")
+    world.person("reviewer", "Robin", "Reyes", is_staff=True, password=PASSWORD)
+    return str(web.base_url)
+
+
+@pytest.fixture
+def plain(chromium: Any) -> Iterator[Any]:
+    """A page without scripts, at phone width."""
+    context = chromium.browser
+    assert context is None or context  # a persistent context has no browser of its own
+    page = chromium.new_page()
+    session = chromium.new_cdp_session(page)
+    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.set_viewport_size(NARROW)
+    yield page
+    page.close()
+
+
+def log_in(page: Any, base: str, username: str) -> None:
+    page.goto(f"{base}/portal/login")
+    page.get_by_label("User name or e-mail").fill(username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def audit(page: Any) -> None:
+    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        found = Axe().run(page, options=rules)
+        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
+        assert not told, (page.url, size, told)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, (page.url, size, overflow)
+    page.set_viewport_size(WIDE)
+
+
+def picture(page: Any, name: str) -> None:
+    """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder."""
+    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(pathlib.Path(folder) / f"usermgmt-{name}.png"), full_page=True)
+
+
+def fill_client(page: Any, name: str = "Collaborator finder") -> None:
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Description").fill("Suggests collaborators.")
+    page.get_by_label("URL").fill("https://example.org/about")
+    page.get_by_label("IP address(es)").fill("127.0.0.1, ::1")
+    page.get_by_label("Use of the data").fill("To suggest people while a form is filled in.")
+
+
+def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
+    """UM48: register → approve → reveal → search passes in a real browser."""
+    world.seed_people()
+    world.person("amal", "أمل", "Haddad", password=PASSWORD)
+    browser.goto(f"{portal}/portal/")
+    audit(browser)
+    picture(browser, "entrance")
+    browser.get_by_role("link", name="CyVerse Login").click()
+    audit(browser)
+    log_in(browser, portal, "amal")
+    audit(browser)
+    browser.get_by_role("link", name="Register a Client").click()
+    audit(browser)
+    browser.get_by_role("button", name="Save").click()
+    summary = browser.get_by_role("alert")
+    assert summary.get_by_role("link").count() == 5
+    assert browser.evaluate("document.activeElement.id") == "form-errors"
+    audit(browser)
+    picture(browser, "errors")
+    fill_client(browser)
+    browser.get_by_role("button", name="Save").click()
+    assert "Your client was successfully registered" in browser.content()
+    audit(browser)
+    picture(browser, "pending")
+    browser.get_by_role("button", name="Log out").click()
+
+    browser.goto(f"{portal}/admin/login/?next=/admin/usermgmt/apiclient/")
+    browser.fill("#id_username", "reviewer")
+    browser.fill("#id_password", PASSWORD)
+    browser.click("input[type=submit]")
+    browser.get_by_role("link", name="Collaborator finder").click()
+    picture(browser, "review")
+    browser.get_by_role("button", name="Approve").click()
+    assert "1 approved." in browser.content()
+    picture(browser, "queue")
+    browser.context.clear_cookies()
+
+    log_in(browser, portal, "amal")
+    browser.get_by_role("button", name="Reveal the secret of Collaborator finder").click()
+    audit(browser)
+    picture(browser, "revealed")
+    key = browser.locator("#shown-key").inner_text()
+    secret = browser.locator("#shown-secret").inner_text()
+    answer = requests.get(f"{portal}/api/v1/users/username/mgatt", auth=(key, secret), timeout=10)
+    assert [user["username"] for user in answer.json()["users"]] == ["mgatto10", "mgatto30"]
+    browser.get_by_role("link", name="Collaborator finder").click()
+    audit(browser)
+    picture(browser, "client")
+
+    browser.goto(f"{portal}/portal/api-clients")
+    browser.get_by_role("link", name="Regenerate Keys of Collaborator finder").click()
+    audit(browser)
+    browser.get_by_role("button", name="Regenerate Keys").click()
+    assert browser.locator("#shown-key").inner_text() != key
+    again = requests.get(f"{portal}/api/v1/users/username/mgatt", auth=(key, secret), timeout=10)
+    assert again.json() == {"error": {"Auth": "Invalid API Key"}}
+    browser.reload()
+    assert browser.locator("#shown-key").count() == 0
+
+
+@pytest.mark.parametrize("path", ["profile", "services", "register", "username/forgot", "password", "password/forgot"])
+def test_every_other_page_is_accessible(browser: Any, portal: str, path: str) -> None:
+    """UM48: Portal pages pass the accessibility audit."""
+    user = world.person("amal", "أمل", "Haddad", password=PASSWORD)
+    if path in ("profile", "services", "password"):
+        log_in(browser, portal, "amal")
+        from usermgmt.models import Service
+
+        provision.request_access(user=user, service=Service.objects.get(slug="atmosphere"))
+    browser.goto(f"{portal}/portal/{path}")
+    assert browser.locator("h1").count() == 1
+    audit(browser)
+    picture(browser, path.replace("/", "-"))
+    browser.set_viewport_size(NARROW)
+    picture(browser, path.replace("/", "-") + "-narrow")
+
+
+def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
+    """UM48: rotate, revoke, a denied client and the mailed link pass the audit."""
+    owner = world.person("amal", "Amal", "Haddad", password=PASSWORD)
+    program = world.program(owner, name="Long running finder of collaborators")
+    denied = world.pending(owner, name="Denied one")
+    clients.deny(denied, actor=User.objects.get(username="reviewer"), reason="Say more.")
+    log_in(browser, portal, "amal")
+    picture(browser, "clients")
+    for path in (f"{program.client.pk}/rotate", f"{program.client.pk}/revoke", str(denied.pk), ""):
+        browser.goto(f"{portal}/portal/api-clients/{path}")
+        audit(browser)
+    picture(browser, "clients")
+    browser.goto(f"{portal}/portal/reveal/{'x' * 43}")
+    assert "This link was used" in browser.content()
+    audit(browser)
+
+
+def test_without_scripts(plain: Any, portal: str) -> None:
+    """UM48: Portal pages work without scripts."""
+    plain.context.clear_cookies()
+    world.person("amal", "Amal", "Haddad", password=PASSWORD)
+    log_in(plain, portal, "amal")
+    plain.get_by_role("link", name="Register a Client").click()
+    fill_client(plain, "Plain client")
+    plain.get_by_role("button", name="Save").click()
+    assert "Your client was successfully registered" in plain.content()
+    plain.get_by_role("link", name="Apps & Services").click()
+    plain.get_by_role("button", name="Request Access to Coge").click()
+    assert "Your request for Coge was recorded" in plain.content()
+    picture(plain, "no-script")
+
+
+def test_by_keyboard(browser: Any, portal: str) -> None:
+    """UM48: the keyboard alone logs in and registers a client; focus is always visible."""
+    world.person("amal", "Amal", "Haddad", password=PASSWORD)
+    browser.goto(f"{portal}/portal/login")
+    keys = browser.keyboard
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            keys.press("Tab")
+            focused = browser.evaluate(
+                "() => { const e = document.activeElement;"
+                " return (e.getAttribute('aria-label') || (e.labels && e.labels[0] && e.labels[0].textContent)"
+                " || e.textContent || '').trim(); }"
+            )
+            outline = browser.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", focused
+            if re.match(name, focused):
+                return
+        raise AssertionError(f"no way to {name} by keyboard")
+
+    tab_to("User name or e-mail")
+    keys.type("amal")
+    tab_to("Password")
+    keys.type(PASSWORD)
+    keys.press("Enter")
+    browser.wait_for_url("**/portal/api-clients")
+    tab_to("Register a Client")
+    keys.press("Enter")
+    browser.wait_for_url("**/new/user-api")
+    for label, text in (
+        ("Name", "Typed client"),
+        ("Description", "Typed."),
+        ("URL", "https://example.org"),
+        ("IP address", "127.0.0.1"),
+        ("Use of the data", "To type."),
+    ):
+        tab_to(label)
+        keys.type(text)
+    tab_to("Save")
+    keys.press("Enter")
+    browser.wait_for_url("**/portal/api-clients")
+    assert "Your client was successfully registered" in browser.content()
