@@ -12,7 +12,7 @@ from django.core import signing
 from django.db import transaction
 from django.utils import timezone
 
-from core import errors, mail
+from core import auth, errors, mail
 from core.models import ApiToken, EmailAddress, User
 from registry.models import Account, Harvest, Organization, Subscription
 
@@ -119,3 +119,10 @@ def last_admin(account: Account) -> bool:
         return False
     others = Account.objects.filter(is_registry_admin=True, approved=True, user__is_active=True)
     return not others.exclude(pk=account.pk).exists()
+
+
+def deactivate(account: Account) -> None:
+    """Close an account: no login, and every token dies."""
+    with transaction.atomic():
+        User.objects.filter(pk=account.user_id).update(is_active=False)
+        auth.revoke_tokens(account.user)

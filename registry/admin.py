@@ -1,0 +1,272 @@
+"""What operators see of the registry; every action goes through the services (contract 3, Admin)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from core import auth, errors
+from core.models import User
+from registry import selectors
+from registry.formats import imports, report
+from registry.models import Account, Harvest, HarvestRun, Organization, Record, Subscription
+from registry.services import accounts, harvests
+from registry.services import imports as import_services
+
+
+class ReadOnly(admin.ModelAdmin[Any]):
+    """A table to look at."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def person(request: HttpRequest) -> User | None:
+    """Who acts."""
+    return request.user if isinstance(request.user, User) else None
+
+
+@admin.register(Organization)
+class Organizations(admin.ModelAdmin[Organization]):
+    list_display = ["name", "slug", "url"]
+    search_fields = ["name", "slug"]
+    readonly_fields = ["slug", "waf_version", "waf_changed_at"]
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        """A new organisation gets its folder name here, once."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        fields = ("description", "url", "logo_url", "ckan_harvest_url")
+        made = import_services.create_organization(obj.name, **{name: getattr(obj, name) for name in fields})
+        obj.pk, obj.slug = made.pk, made.slug
+
+    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        """Not while it has harvests."""
+        return super().has_delete_permission(request, obj) and not (obj and obj.harvests.exists())
+
+
+@admin.register(Harvest)
+class Harvests(admin.ModelAdmin[Harvest]):
+    list_display = [
+        "name",
+        "organization",
+        "harvest_type",
+        "publish",
+        "paused",
+        "last_record_count",
+        "last_bad_count",
+        "last_finished",
+        "last_status",
+        "next_due",
+        "active_run",
+    ]
+    list_filter = ["organization", "harvest_type", "last_status", "publish", "paused"]
+    search_fields = ["name", "url", "uid"]
+    list_select_related = ["organization"]
+    readonly_fields = [
+        "uid",
+        "last_finished",
+        "last_status",
+        "last_record_count",
+        "last_good_count",
+        "last_bad_count",
+        "next_due",
+        "active_run",
+        "good_and_bad",
+    ]
+    actions = ["harvest_now", "cancel", "pause", "resume", "accept_shrink", "revalidate", "export_csv", "remove"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Harvest]:
+        return selectors.with_active_run(super().get_queryset(request))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Deleting is asynchronous, so Django's own action is not offered."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+    def has_delete_permission(self, request: HttpRequest, obj: Harvest | None = None) -> bool:
+        return False
+
+    @admin.display(description="Active run")
+    def active_run(self, harvest: Harvest) -> str:
+        return "deleting" if harvest.deleting else getattr(harvest, "active_state", None) or ""
+
+    @admin.display(description="Good and bad over time")
+    def good_and_bad(self, harvest: Harvest) -> SafeString:
+        """A chart of the last good runs that needs no script."""
+        runs = list(harvest.runs.filter(state=HarvestRun.State.OK).order_by("-id")[:30])
+        rows = ((r.finished_at, r.good, r.bad, max(r.done, 1), r.good) for r in reversed(runs))
+        bar = '<meter max="{}" value="{}"></meter>'
+        line = "<tr><td>{:%Y-%m-%d %H:%M}</td><td>{} good</td><td>{} bad</td><td>" + bar + "</td></tr>"
+        return format_html("<table>{}</table>", format_html_join("", line, rows))
+
+    def save_model(self, request: HttpRequest, obj: Harvest, form: Any, change: bool) -> None:
+        """Through the services, so that guards, folders and first runs follow."""
+        access = selectors.Access(person(request), is_admin=True)
+        if change:
+            values = {name: form.cleaned_data[name] for name in form.changed_data}
+            harvests.save(selectors.harvest(obj.uid), values, access=access)
+        else:
+            harvests.add(obj, access=access)
+
+    def _each(self, request: HttpRequest, queryset: QuerySet[Harvest], act: Any, said: str) -> None:
+        done = 0
+        for harvest in queryset:
+            try:
+                act(harvest)
+                done += 1
+            except errors.Fact as fact:
+                self.message_user(request, f"{harvest}: {fact.message}", messages.ERROR)
+        self.message_user(request, f"{done} {said}.")
+
+    @admin.action(description="Harvest now")
+    def harvest_now(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        user = person(request)
+        self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued")
+
+    @admin.action(description="Cancel the active run")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        runs = HarvestRun.objects.filter(harvest__in=queryset, state__in=HarvestRun.ACTIVE)
+        for run in runs:
+            harvests.cancel(run)
+        self.message_user(request, "Active runs are being cancelled.")
+
+    @admin.action(description="Pause")
+    def pause(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        self._each(request, queryset, lambda h: harvests.pause(h, paused=True), "paused")
+
+    @admin.action(description="Resume")
+    def resume(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        self._each(request, queryset, lambda h: harvests.pause(h, paused=False), "resumed")
+
+    @admin.action(description="Accept shrink and re-run")
+    def accept_shrink(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        user = person(request)
+        self._each(
+            request, queryset, lambda h: harvests.accept_shrink(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued"
+        )
+
+    @admin.action(description="Re-validate stored documents")
+    def revalidate(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        user, via = person(request), HarvestRun.Trigger.ADMIN
+        self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=via, mode="stored"), "queued")
+
+    @admin.action(description="Export CSV")
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> StreamingHttpResponse:
+        names = [name.replace("_id", "uid") if name == "_id" else name for name in imports.HARVEST_COLUMNS]
+        fields = ["organization__name" if name == "organization" else name for name in names]
+        rows = queryset.order_by("id").values_list(*fields)
+        response = StreamingHttpResponse(report.csv_blocks(imports.HARVEST_COLUMNS, rows), content_type="text/csv")
+        response["Content-Disposition"] = 'attachment; filename="harvests.csv"'
+        return response
+
+    @admin.action(description="Delete (asynchronous)")
+    def remove(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
+        self._each(request, queryset, lambda h: harvests.delete(h, user=person(request)), "being deleted")
+
+
+@admin.register(HarvestRun)
+class Runs(ReadOnly):
+    list_display = [
+        "harvest",
+        "trigger",
+        "state",
+        "duration",
+        "good",
+        "bad",
+        "added",
+        "changed",
+        "removed",
+        "failure_code",
+    ]
+    list_filter = ["state", "failure_code", "harvest__organization", "created_at"]
+    list_select_related = ["harvest", "job"]
+    search_fields = ["harvest__name"]
+    readonly_fields = ["progress"]
+
+    @admin.display
+    def duration(self, run: HarvestRun) -> str:
+        return str(run.finished_at - run.started_at).split(".")[0] if run.finished_at and run.started_at else ""
+
+    @admin.display
+    def progress(self, run: HarvestRun) -> str:
+        done, total = run.job.progress.get("done"), run.job.progress.get("total")
+        return f"{done} of {total}" if total else ""
+
+
+@admin.register(Account)
+class Accounts(admin.ModelAdmin[Account]):
+    list_display = ["user", "approved", "is_registry_admin", "email_verified"]
+    list_filter = ["approved", "is_registry_admin", "organizations"]
+    search_fields = ["user__username", "user__email"]
+    autocomplete_fields = ["user"]
+    filter_horizontal = ["organizations"]
+    actions = ["approve", "revoke_tokens", "deactivate"]
+
+    @admin.display(boolean=True)
+    def email_verified(self, account: Account) -> bool:
+        return account.user.addresses.filter(is_primary=True, is_verified=True).exists()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> list[str]:
+        """Nobody disapproves or demotes themselves, and the last administrator stays (up)."""
+        if obj is not None and (obj.user_id == request.user.pk or accounts.last_admin(obj)):
+            return ["user", "approved", "is_registry_admin"]
+        return ["user"] if obj is not None else []
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        return False
+
+    @admin.action(description="Approve")
+    def approve(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        self.message_user(request, f"{accounts.approve(queryset.select_related('user'))} approved.")
+
+    @admin.action(description="Revoke tokens")
+    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        revoked = sum(auth.revoke_tokens(account.user, audience="registry") for account in queryset)
+        self.message_user(request, f"{revoked} tokens revoked.")
+
+    @admin.action(description="Deactivate")
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        """Not oneself, not the last administrator."""
+        for account in queryset.select_related("user"):
+            if account.user_id == request.user.pk or accounts.last_admin(account):
+                self.message_user(request, f"{account} stays.", messages.ERROR)
+                continue
+            accounts.deactivate(account)
+
+
+@admin.register(Record)
+class Records(ReadOnly):
+    list_display = ["title", "harvest", "standard", "kind", "valid", "error_count", "warning_count", "stale_since"]
+    list_filter = ["harvest__organization", "valid", "standard", "kind"]
+    search_fields = ["title", "url", "file_id"]
+    list_select_related = ["harvest"]
+    readonly_fields = ["original"]
+
+    @admin.display(description="Original XML")
+    def original(self, record: Record) -> str:
+        if not record.content_sha256:
+            return ""
+        return format_html('<a href="{}">XML</a>', reverse("registry-original", args=[record.pk]))
+
+
+@admin.register(Subscription)
+class Subscriptions(admin.ModelAdmin[Subscription]):
+    list_display = ["user", "harvest", "event", "webhook_url"]
+    autocomplete_fields = ["user", "harvest"]
