@@ -77,9 +77,9 @@ urlpatterns: list[URLPattern] = [
     _at("(?P<kind>sources|collections)", repos.All),
     _at(_ROWS, content.Everywhere),
     *(pattern for owner, extra in _OWNERS for pattern in _of_owner(owner, extra)),
-    re_path(r"^exports/dl/(?P<token>[0-9a-f]+)/(?P<filename>[^/]+)$", links.Download.as_view()),
+    re_path(r"^exports/dl/(?P<token>[^/]+)/(?P<filename>[^/]+)$", links.Download.as_view()),
     _at("(?:importers|manage)/bulk-?import", imports.Imports),
-    _at("tasks/(?P<task>[0-9a-f-]{36})", imports.OneTask),
+    _at("tasks/(?P<task>[^/]+)", imports.OneTask),
     *pages.urlpatterns,
     re_path(r"^(?:orgs|users?|sources|collections|importers|exports)(?:/|$)", api.catch_all(dialect.DIALECT)),
 ]

@@ -1,6 +1,7 @@
 """One-time links: signed, not stored, bound to one build; what has been delivered is stored on first use (§2.5)."""
 
 import hmac
+import re
 import secrets
 import time
 import uuid
@@ -17,6 +18,7 @@ from exports.models import ExportBuild, LinkUse
 from exports.models.builds import BuildState
 
 MAX_STARTS = 5
+_HEX = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _MAC = 16
 _BODY = 16 + 1 + 16 + 5
 _GONE = "This link has been used or has expired. Request a new one from the export URL."
@@ -49,10 +51,7 @@ def path(build: ExportBuild, form: str) -> str:
 
 def read(token: str) -> Link:
     """Check a token; NotFound when it is not ours."""
-    try:
-        raw = bytes.fromhex(token) if token == token.lower() else b""
-    except ValueError:
-        raw = b""
+    raw = bytes.fromhex(token) if _HEX.fullmatch(token) else b""
     body, mac = raw[:_BODY], raw[_BODY:]
     if len(raw) != _BODY + _MAC or not hmac.compare_digest(mac, _mac(body)):
         raise errors.NotFound
