@@ -69,10 +69,10 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "rest_framework",
     "core",
+    "usermgmt",  # seeded first: CyVerse's documented people have the ids 1 and 2
     "downloads",
     "exports",
     "registry",
-    "usermgmt",
     "nnels",
 ]
 

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from core import apps, demo
+from core.models import User
 
 
 class Command(BaseCommand):
@@ -33,6 +34,16 @@ class Command(BaseCommand):
                 self.stdout.write(f"seeding {config.title}")
                 self.stdout.flush()
                 call_command(*shlex.split(config.seed_command))
+        self.hire_operator()
+
+    def hire_operator(self) -> None:
+        """The account that may do everything in admin; made last, so that the seeds' people get their own ids."""
+        operator, _created = User.objects.update_or_create(
+            username="operator",
+            defaults={"is_staff": True, "is_superuser": True, "is_validated": True, "hide_from_directory": True},
+        )
+        operator.set_password(demo.secret("operator"))
+        operator.save()
 
     def lines(self, base_url: str) -> None:
         """Print what to try, API by API."""
@@ -42,6 +53,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"\n# {config.title}")
                 for line in tell(base_url, demo.credentials()):
                     self.stdout.write(line)
+        password = demo.credentials()["operator"]
+        self.stdout.write(f"\n# Admin\n{base_url}/admin/ as operator, password {password}")
 
     def try_all(self, base_url: str) -> None:
         """Do one real request or job with every API that names one; fail when any does."""
