@@ -7,7 +7,6 @@ finds rows whose job was lost.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,8 +66,13 @@ class Outbox(Generic[Row]):
     given_up: Callable[[Row], None]
 
     def announce(self, row: Row) -> None:
-        """Have ``row`` delivered once the running transaction commits."""
-        transaction.on_commit(functools.partial(self._submit, row.pk))
+        """Have ``row`` delivered once the running transaction commits.
+
+        Robust: the work has committed by then and must not fail for its messenger; the sweep finds the row.
+        """
+        pk = row.pk
+        # A lambda, since Django cannot name a functools.partial when it logs the error of a robust one.
+        transaction.on_commit(lambda: self._submit(pk), robust=True)
 
     def _submit(self, pk: int) -> None:
         jobs.submit(self.job, {"id": pk}, fingerprint=str(pk))

@@ -125,22 +125,34 @@ class _Worker:
     def __init__(self, function: Callable[[bytes], object], ahead: int = 4) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(ahead)
         self._function = function
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def put(self, data: bytes) -> None:
         if not self._thread.is_alive():
             raise ValueError("write to a closed sink")
+        self._raise_failure()
         self._queue.put(data)
 
     def close(self) -> None:
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
+        """Goes on taking after a failure, so that nobody waits for room in the queue for ever."""
         while (data := self._queue.get()) is not None:
-            self._function(data)
+            if self._failure is None:
+                try:
+                    self._function(data)
+                except Exception as error:
+                    self._failure = error
 
 
 def read_blocks(source: Any, *, limit: int | None = None, size: int = BLOCK) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +123,20 @@ def test_a_far_next_try_is_left_to_the_sweep(smtp: mailbox.Mailbox) -> None:
     assert jobs.run_queued() == 1
     row.refresh_from_db()
     assert row.state == "sent"
+
+
+def test_a_lost_announcement_never_fails_the_work(
+    smtp: mailbox.Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("the database went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "submit", fail)
+        row = mail.queue("test", "jo@example.org", "s", "b")
+    assert "the database went away" in caplog.text
+    assert Mail.objects.get(pk=row.pk).state == "queued"
+    assert not Job.objects.exists()
 
 
 def test_a_mail_whose_job_was_lost_is_found(smtp: mailbox.Mailbox) -> None:

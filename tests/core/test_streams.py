@@ -448,6 +448,20 @@ def test_a_closed_hashing_thread_takes_no_more() -> None:
         hashing.write(b"b")
 
 
+def test_an_error_of_the_hashing_thread_comes_out() -> None:
+    hashing = streams.Hashing(threaded=True)
+    with pytest.raises(TypeError):
+        _write_often(hashing, "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        hashing.close()
+
+
+def _write_often(hashing: streams.Hashing, data: bytes) -> None:
+    for _ in range(50):
+        hashing.write(data)
+    hashing.close()
+
+
 @given(data=st.binary(max_size=5000), limit=st.integers(0, 5000), size=st.integers(1, 700))
 def test_reading_stops_at_the_limit(data: bytes, limit: int, size: int) -> None:
     as_blocks = [data[start : start + size] for start in range(0, len(data), size)]
