@@ -131,13 +131,15 @@ def run_once(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
 
 
 def listen() -> None:
-    """SIGTERM and SIGHUP raise Stopped in the main thread; Ctrl-C raises KeyboardInterrupt as ever."""
+    """SIGTERM and SIGHUP raise Stopped in the main thread; Ctrl-C raises KeyboardInterrupt, also in the background."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise Stopped(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
+    # A shell starts what it puts in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
