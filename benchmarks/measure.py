@@ -152,7 +152,14 @@ def own_cpu() -> float:
 
 def cpu_of_tree(pid: int) -> float:
     """CPU seconds of a process, its living descendants, and the dead ones they have waited for (proc(5), stat)."""
-    return sum(sum(_stat(each)[11:15]) for each in tree(pid)) / TICKS
+    return sum(_ticks(each) for each in tree(pid)) / TICKS
+
+
+def _ticks(pid: int) -> int:
+    """Clock ticks of one process and the children it has waited for; 0 when it has ended since it was listed."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return sum(_stat(pid)[11:15])
+    return 0
 
 
 def tree(pid: int) -> list[int]:

@@ -65,7 +65,7 @@ def _keyed(key: Callable[[bytes], bytes]) -> Convert:
     """The id of every row replaced."""
 
     def convert(block: bytes) -> bytes:
-        out = []
+        out: list[bytes] = []
         for row in _rows(block):
             old, comma, rest = row.partition(b",")
             out += (key(old), comma, rest, _CRLF)
@@ -108,7 +108,7 @@ def _tabbed(delimiter: str) -> Convert:
     def convert(block: bytes) -> bytes:
         if b'"' not in block and tab not in block:
             return block.replace(b",", tab)
-        out = []
+        out: list[bytes] = []
         for row in _rows(block):
             if b'"' not in row and tab not in row:
                 out += (row.replace(b",", tab), _CRLF)

@@ -10,6 +10,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -205,7 +206,7 @@ def _is_long(asked: request.DownloadRequest, version: int) -> bool:
 def _claim(download: Download, asked: request.DownloadRequest, caller: Caller, token: str, *, is_new: bool) -> None:
     """Note who asked, renew the time of reuse, and let the keys lead here; one statement."""
     keys = ""
-    params: list[object] = []
+    params: list[Any] = []
     build = download.build
     if is_new and build is not None:
         keys = (

@@ -75,13 +75,14 @@ def parse_xml(data: bytes) -> etree._Element:
         if b"<!DOCTYPE" in data:
             raise sources.Unreadable(_NO_DOCTYPE) from fault
         raise sources.Unreadable("The descriptor meta.xml is not well-formed XML.") from fault
-    if root.getroottree().docinfo.doctype:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise sources.Unreadable(_NO_DOCTYPE)
     return root
 
 
 def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+    tag: object = element.tag  # comments and instructions have a function here
+    return etree.QName(element).localname if isinstance(tag, str) else ""
 
 
 def _children(element: etree._Element, name: str) -> Iterator[etree._Element]:

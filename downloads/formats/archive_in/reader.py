@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from lxml import etree
 
@@ -17,7 +16,8 @@ _INDEX_NAMES = {"occurrence": "records", "multimedia": "media"}
 _LONE_SUFFIXES = {".csv", ".tsv", ".txt", ".tab"}
 
 
-class Pair(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Pair:
     """A raw file of a download archive and its indexed twin, which has the same rows in the same order."""
 
     role: meta.Role

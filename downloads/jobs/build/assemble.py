@@ -35,13 +35,13 @@ def archive(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
     is_old = settings.DOWNLOADS_COMPAT == "2016"
     files: list[manifest.File] = []
     with streams.Zip(sink, modified=plan.build.snapshot_at, method=plan.method) as target:
-        for member in plan.members:
+        for member in plan.files:
             add = _add_parts if plan.has_parts else _add_directly
             files.append(add(plan, member, target, note))
         for name, data in _texts(plan, is_old=is_old):
             target.add(name, data)
             files.append(manifest.File(name, len(data), None, hashlib.sha256(data).hexdigest()))
-        descriptor = dwca.meta_xml(plan.members, compat=settings.DOWNLOADS_COMPAT)
+        descriptor = dwca.meta_xml(plan.files, compat=settings.DOWNLOADS_COMPAT)
         target.add("meta.xml", descriptor)
         files.append(manifest.File("meta.xml", len(descriptor), None, hashlib.sha256(descriptor).hexdigest()))
         if not is_old:
@@ -51,7 +51,7 @@ def archive(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
 
 def bare(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
     """Write the one file of a bare form; returns its rows."""
-    (member,) = plan.members
+    (member,) = plan.files
     sink.write(member.header.encode())
     if not plan.has_parts:
         return {plan.file_name: produce.lines(plan, member, EVERYTHING, sink, note)}
@@ -66,7 +66,7 @@ def bare(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
 
 def _texts(plan: Plan, *, is_old: bool) -> Iterator[tuple[str, bytes]]:
     """Citations, and the metadata document."""
-    entities = {member.entity for member in plan.members}
+    entities = {member.entity for member in plan.files}
     queries = {"records": plan.asked.normal_rq, "media": plan.asked.normal_mq}
     names = {"records": "records.citation.txt", "media": "mediarecords.citation.txt"}
     for entity, name in names.items():

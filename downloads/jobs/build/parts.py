@@ -28,7 +28,7 @@ def lay_out(plan: Plan) -> None:
     BuildPart.objects.filter(build=plan.build).delete()
     BuildPart.objects.bulk_create(
         BuildPart(build=plan.build, member=member.name, number=number, low=low, high=high)
-        for member in plan.members
+        for member in plan.files
         for number, (low, high) in enumerate(plan.cuts(member), 1)
     )
 
@@ -77,7 +77,7 @@ class _Keeper:
 
 def make(plan: Plan, part: BuildPart, note: Callable[[int], None]) -> bool:
     """Make a claimed part and store it; False when somebody else has it by now. A failure gives it back."""
-    member = next(each for each in plan.members if each.name == part.member)
+    member = next(each for each in plan.files if each.name == part.member)
     key = _key(part)
     try:
         with blobs.writer(key) as blob:

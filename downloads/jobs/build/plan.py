@@ -48,7 +48,7 @@ class Plan:
         return {kind: publish.raw_columns(kind, self.build.data_version) for kind in ("records", "media")}
 
     @cached_property
-    def members(self) -> list[members.Member]:
+    def files(self) -> list[members.Member]:
         """The data files, core first."""
         return members.members(
             form=self.asked.form if self.is_lines else "csv",
@@ -92,7 +92,7 @@ class Plan:
     @property
     def total(self) -> int:
         """Rows over all files."""
-        return sum(self.rows(member) for member in self.members)
+        return sum(self.rows(member) for member in self.files)
 
     def cuts(self, member: members.Member) -> list[Range]:
         """The stretches a file is cut into; one, without bounds, for a small file."""
@@ -102,7 +102,7 @@ class Plan:
     @property
     def has_parts(self) -> bool:
         """Whether parts are made and kept: some file of lines has more than one stretch."""
-        return self.is_lines and any(len(self.cuts(member)) > 1 for member in self.members)
+        return self.is_lines and any(len(self.cuts(member)) > 1 for member in self.files)
 
     def shares(self, entity: str) -> list[citation.Share]:
         """Rows per recordset."""
@@ -127,7 +127,7 @@ def load(build: Build) -> Plan:
 def count(plan: Plan) -> dict[str, Any]:
     """Count the rows of every kind and cut them into parts: what `Build.plan` keeps."""
     counts: dict[str, Any] = {"rows": {}, "shares": {}, "cuts": {}, "excluded": 0}
-    entities = {member.entity for member in plan.members}
+    entities = {member.entity for member in plan.files}
     with db.snapshot() as snapshot:
         _calm(snapshot)
         if plan.asked.since:

@@ -24,7 +24,7 @@ def parquet(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
     import pyarrow as pa  # a heavy library that only this form needs
     import pyarrow.parquet as pq
 
-    (member,) = plan.members
+    (member,) = plan.files
     schema = pa.schema(
         [(member.id_header, pa.string()), *((column.header, _arrow_type(pa, column)) for column in member.columns)]
     )
@@ -41,7 +41,7 @@ def parquet(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
 
 def geojson(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
     """Write an RFC 7946 FeatureCollection of the rows that have a point; returns how many."""
-    (member,) = plan.members
+    (member,) = plan.files
     rows, separator = 0, b"\n"
     with streams.Blocks(sink) as out:
         out.write(b'{"type":"FeatureCollection","features":[')

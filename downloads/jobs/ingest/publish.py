@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
@@ -82,7 +82,10 @@ def widened(kind: str, names: Iterable[str], version: int) -> tuple[int, list[st
 
 
 def publish(
-    version: int, columns: dict[str, Sequence[str]], sets: dict[str, tuple[int, list[str]]], recordsets: list[uuid.UUID]
+    version: int,
+    columns: Mapping[str, Sequence[str]],
+    sets: Mapping[str, tuple[int, list[str]]],
+    recordsets: list[uuid.UUID],
 ) -> None:
     """Move `out_…` into the store as of `version`; call in the transaction that makes the version."""
     names: dict[str, tuple[str, str]] = {

@@ -14,7 +14,7 @@ import orjson
 from django.db import connection
 
 from core import db
-from downloads.formats import cells, normalise, terms
+from downloads.formats import cells, normalise, terms, words
 from downloads.models import store
 
 _BATCH: Final = 2000
@@ -96,7 +96,7 @@ def _indexed_text_writer(place: int) -> Callable[[list[str], Any], None]:
 
 def _cased_writer(place: int, shown: int) -> Callable[[list[str], Any], None]:
     def write(values: list[str], value: str) -> None:
-        values[place], values[shown] = normalise.words.fold(value), value
+        values[place], values[shown] = words.fold(value), value
 
     return write
 
@@ -107,7 +107,7 @@ def _list_writer(place: int, shown: int) -> Callable[[list[str], Any], None]:
             return
         values[shown] = _array(value)
         if shown != place:
-            values[place] = _array([normalise.words.fold(item) for item in value])
+            values[place] = _array([words.fold(item) for item in value])
 
     return write
 

@@ -157,7 +157,7 @@ def resolve(recordsets: Iterable[uuid.UUID], roles: set[str], opts: options.Opti
             cursor.execute(_REJECTS.format(kind=kind))
         for kind, store in _STORE.items():
             closes = ("records" if kind == "record" else "media") in roles and not opts.keep_missing
-            values = {"recordsets": list(recordsets), "closes": closes}
+            values: dict[str, Any] = {"recordsets": list(recordsets), "closes": closes}
             cursor.execute(_GONE.format(kind=kind, store=store), values)
         cursor.execute(_LINKS)
         for kind, other in (("record", "media"), ("media", "record")):
