@@ -20,7 +20,7 @@ from usermgmt.services import crowd, doctor
     [
         ("username", "jsmith1", "core_user_username_trgm"),
         ("username", "احمدصفيان", "core_user_username_trgm"),
-        ("name", "kowalski", "core_user_name_trgm"),
+        ("name", "quintanilha", "core_user_name_trgm"),
         ("name", "صفيان", "core_user_name_trgm"),
         ("name", "john adams", "core_user_name_trgm"),
         ("name", "احمد صفيان", "core_user_name_trgm"),

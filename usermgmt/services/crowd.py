@@ -233,8 +233,7 @@ def grow(count: int) -> int:
             _copy(batch)
         made += len(batch)
     if made:
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE core_user, core_emailaddress")
+        imports.settle()
     return made
 
 

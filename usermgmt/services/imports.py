@@ -68,12 +68,20 @@ def run(
     if not (is_strict or is_dry):
         _batches(rows, outcome, progress)
         _finish(outcome, is_strict=False, deactivate_missing=deactivate_missing)
+        _settle(outcome)
         return outcome
     with transaction.atomic():
         _batches(rows, outcome, progress)
         _finish(outcome, is_strict=is_strict, deactivate_missing=deactivate_missing)
         transaction.set_rollback(is_dry)
+    if not is_dry:
+        _settle(outcome)
     return outcome
+
+
+def _settle(outcome: Outcome) -> None:
+    if outcome.created >= BATCH:
+        settle()
 
 
 def _batches(
@@ -254,6 +262,14 @@ def move_sequence() -> None:
             """SELECT setval(s, greatest(m, coalesce(pg_sequence_last_value(s::regclass), 1)))
                FROM (SELECT pg_get_serial_sequence('core_user', 'id') AS s, max(id) AS m FROM core_user) t"""
         )
+
+
+def settle() -> None:
+    """After many inserts: new statistics, and the trigram indexes' pending lists, which searches read whole, merged."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE core_user, core_emailaddress")
+        for index in ("core_user_username_trgm", "core_user_name_trgm", "core_email_trgm"):
+            cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
 
 
 def _update(person: users_file.Person, user: User, known: _Known) -> bool:
