@@ -260,12 +260,13 @@ class Machine(stateful.RuleBasedStateMachine):
         assert sorted((str(pk), state) for pk, state in self.settled) == ended
 
 
+@pytest.mark.timeout(600)  # a thousand statements, on machines of any speed
 def test_any_history_follows_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(announce, "message", lambda *_, **__: True)  # nobody listens to the doorbell here
     stateful.run_state_machine_as_test(
         Machine,
         settings=hypothesis.settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(hypothesis.HealthCheck),

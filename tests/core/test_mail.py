@@ -19,6 +19,8 @@ from core.models import Job, Mail
 from tests import house, mailbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# Nothing commits, so the tables need no emptying.
+cheaply = pytest.mark.django_db(transaction=False)
 
 
 @pytest.fixture
@@ -88,6 +90,7 @@ def test_a_server_that_refuses_never_fails_the_work(smtp: mailbox.Mailbox) -> No
     assert send_now(row).attempts == 8
 
 
+@cheaply
 def test_patience_adds_up() -> None:
     for patience in (outbox.Patience(), outbox.Patience(tries=2), outbox.Patience(12, timedelta(days=3))):
         waits = [patience.wait(attempt) for attempt in range(1, patience.tries)]
@@ -249,6 +252,7 @@ def test_a_failed_mail_can_be_sent_again(smtp: mailbox.Mailbox, kind: Any) -> No
     assert jobs.run_queued() == 0
 
 
+@cheaply
 @pytest.mark.parametrize(
     "address", ["", "jo", "jo@", "@x.org", "jo@example.org\nBcc: a@b.org", "a@b.org, c@d.org", "<a@b.org>"]
 )
@@ -259,6 +263,7 @@ def test_only_one_plain_address(address: str) -> None:
     assert not Mail.objects.exists()
 
 
+@cheaply
 @given(text=st.text(max_size=20), cut=st.sampled_from(["\r", "\n", "\0", "\r\n"]), place=st.integers(0, 20))
 def test_line_breaks_never_enter_a_header(text: str, cut: str, place: int) -> None:
     evil = text[:place] + cut + text[place:]
