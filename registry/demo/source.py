@@ -5,12 +5,13 @@ The demo and the tests harvest it instead of the internet. Nothing here is part 
 
 from __future__ import annotations
 
-import gzip
+import functools
 import hashlib
 import posixpath
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -200,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         if fault == "bomb":
-            body = gzip.compress(b"<pre>" + b" " * 200_000_000, 9)
+            body = _bomb()
             self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -294,6 +295,14 @@ class _Handler(BaseHTTPRequestHandler):
             + "".join(page)
             + "</csw:SearchResults></csw:GetRecordsResponse>"
         ).encode()
+
+
+@functools.cache
+def _bomb() -> bytes:
+    """200 MB of blanks, packed a megabyte at a time so that making it costs no memory."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    blank = b" " * 1_000_000
+    return b"".join([pack.compress(b"<pre>"), *(pack.compress(blank) for _ in range(200)), pack.flush()])
 
 
 def _next_record(fault: str, following: int, *, start: int, matched: int) -> str:

@@ -20,6 +20,8 @@ MONTH_NAMES: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "s
 MONTHS: Final = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 ENCODING_SNIFF: Final = 2048
+# What stands around a link is looked at no further than this, so that a page cannot fill the memory.
+LONGEST_TEXT: Final = 1000
 
 _DATE = re.compile(
     r"""
@@ -223,7 +225,8 @@ class _Events:
             return
         text = data if isinstance(data, str) else data.decode()
         if self._open is not None:
-            self._open.text += text
+            if len(self._open.text) < LONGEST_TEXT:
+                self._open.text += text
             return
         if self._rows == 0 and "\n" in text:
             *lines, last = text.split("\n")
@@ -235,8 +238,9 @@ class _Events:
 
     def _add(self, text: str) -> None:
         if self._anchors:
-            self._anchors[-1].tail += text
-        elif len(self._before) < 1000:
+            if len(self._anchors[-1].tail) < LONGEST_TEXT:
+                self._anchors[-1].tail += text
+        elif len(self._before) < LONGEST_TEXT:
             self._before += text
 
     def _break(self) -> None:
