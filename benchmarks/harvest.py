@@ -1,6 +1,6 @@
 """Harvest generated ISO records served by nginx on loopback: documents per CPU-second in four passes.
 
-`./run bench harvest [--documents 2000] [--wrk]` starts servers of its own. For each pass it prints our CPU per document,
+`./run bench harvest [--documents 2000]` starts servers of its own. For each pass it prints our CPU per document,
 the wall time, and peak memory; the limit beside it is nginx's own ceiling on the same files, measured with wrk in the
 same run (when it is installed). Nothing here decides anything by time.
 """
