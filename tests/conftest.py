@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 import redis
 from django.conf import settings as django_settings
@@ -33,6 +34,12 @@ del os.environ["DJANGO_SETTINGS_MODULE"]
 from django.contrib.auth import hashers  # noqa: E402 - after the setup above
 from django.core.cache import caches  # noqa: E402
 from django.db import connection, connections  # noqa: E402
+
+# How long an example takes says something about the machine, not about the property.
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure() -> None:
