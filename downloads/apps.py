@@ -9,6 +9,9 @@ class DownloadsConfig(ApiConfig):
     verbose_name = "iDigBio downloads"
     summary = "Turns a specimen query into a Darwin Core Archive."
     live_blobs = "downloads.jobs.expiry.live_blobs"
+    seed_command = "seed_downloads --records 2000"
+    demo_check = "downloads.demo.check"
+    demo_lines = "downloads.demo.lines"
 
     def ready(self) -> None:
         from django.conf import settings
