@@ -8,6 +8,11 @@ class DownloadsConfig(ApiConfig):
     title = "iDigBio downloads"
     verbose_name = "iDigBio downloads"
     summary = "Turns a specimen query into a Darwin Core Archive."
+    pages = [
+        ("Request a download", "/downloads/"),
+        ("Fields of a query", "/downloads/fields"),
+        ("Recordsets", "/downloads/recordsets"),
+    ]
     live_blobs = "downloads.jobs.expiry.live_blobs"
     seed_command = "seed_downloads --records 2000"
     demo_check = "downloads.demo.check"

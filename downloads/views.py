@@ -4,7 +4,6 @@ import base64
 import datetime
 import hashlib
 import re
-from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
@@ -194,8 +193,8 @@ def _stream(request: HttpRequest, found: services.Delivery) -> HttpResponseBase:
         if wanted:
             (start, end), status = wanted, 206
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
-    content: Iterator[bytes] = iter(blobs.reader(found.key, start=start, end=end))
     headers["Content-Length"] = str(end - start)
+    content = blobs.reader(found.key, start=start, end=end)
     return StreamingHttpResponse(content, status=status, content_type=found.content_type, headers=headers)
 
 

@@ -1,0 +1,130 @@
+"""The form of `/downloads/` (contract §7): its fields, and the query they spell."""
+
+import json
+from typing import Any
+
+from django import forms
+
+from core import errors
+from downloads import models
+from downloads.selectors import jsontext, request
+
+_TEXTS = {"scientificname": "name", "genus": "genus", "family": "family", "country": "country"}
+_PLACES = {
+    **dict.fromkeys(("datecollected",), "date_from"),
+    "geopoint": "north",
+    "hasImage": "has_image",
+    "recordset": "recordset",
+    "record_fields": "fields",
+    "email": "email",
+    "form": "form",
+    **_TEXTS,
+}
+_FORMS = {
+    "dwca-csv": "Darwin Core Archive (CSV)",
+    "dwca-tsv": "Darwin Core Archive (tab-separated)",
+    "csv": "CSV, records only",
+    "tsv": "tab-separated, records only",
+    "parquet": "Parquet, records only",
+    "geojson": "GeoJSON, records with a point",
+}
+
+
+def _degrees(label: str, most: int) -> forms.FloatField:
+    return forms.FloatField(label=label, required=False, min_value=-most, max_value=most)
+
+
+class Order(forms.Form):
+    """What to look for, what to get, and whom to tell."""
+
+    name = forms.CharField(label="Scientific name", required=False, max_length=500)
+    genus = forms.CharField(required=False, max_length=200)
+    family = forms.CharField(required=False, max_length=200)
+    country = forms.CharField(required=False, max_length=200)
+    recordset = forms.ModelChoiceField(
+        models.Recordset.objects.none(), label="Recordset", required=False, empty_label="any"
+    )
+    has_image = forms.BooleanField(label="Only records with an image", required=False)
+    date_from = forms.CharField(
+        label="Collected from", required=False, max_length=40, help_text="A year, a month (1987-08) or a day."
+    )
+    date_to = forms.CharField(label="Collected until", required=False, max_length=40, help_text="Included.")
+    north = _degrees("North edge (latitude)", 90)
+    south = _degrees("South edge (latitude)", 90)
+    west = _degrees("West edge (longitude)", 180)
+    east = _degrees("East edge (longitude)", 180)
+    query = forms.CharField(
+        label="Query as JSON",
+        required=False,
+        strip=True,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="Any query of the API; the fields above narrow it further.",
+    )
+    form = forms.ChoiceField(label="File", choices=list(_FORMS.items()), initial="dwca-csv")
+    fields_ = forms.CharField(
+        label="Only these fields", required=False, help_text="Names with commas between; empty for all."
+    )
+    email = forms.CharField(label="Tell this e-mail address when it is ready", required=False, max_length=300)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        recordset = self.fields["recordset"]
+        if isinstance(recordset, forms.ModelChoiceField):
+            recordset.queryset = models.Recordset.objects.filter(is_public=True)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        edges = [cleaned.get(name) for name in ("north", "south", "west", "east")]
+        if any(edge is not None for edge in edges) and any(edge is None for edge in edges):
+            self.add_error("north", "A box needs all four edges.")
+        return cleaned
+
+    def values(self) -> dict[str, Any]:
+        """The parameters of the v2 face that this form spells; raises `errors.Invalid` for broken JSON."""
+        cleaned = self.cleaned_data
+        found = {"rq": self._query(), "form": cleaned["form"], "email": cleaned["email"].strip()}
+        if cleaned["fields_"].strip():
+            found["record_fields"] = cleaned["fields_"]
+        return found
+
+    def _query(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        narrow: dict[str, Any] = {term: cleaned[name].strip() for term, name in _TEXTS.items() if cleaned[name].strip()}
+        if cleaned["recordset"]:
+            narrow["recordset"] = str(cleaned["recordset"].pk)
+        if cleaned["has_image"]:
+            narrow["hasImage"] = True
+        bounds = {"gte": cleaned["date_from"].strip(), "lte": cleaned["date_to"].strip()}
+        if any(bounds.values()):
+            narrow["datecollected"] = {"type": "range"} | {name: date for name, date in bounds.items() if date}
+        if cleaned["north"] is not None:
+            narrow["geopoint"] = {
+                "type": "geo_bounding_box",
+                "top_left": {"lat": cleaned["north"], "lon": cleaned["west"]},
+                "bottom_right": {"lat": cleaned["south"], "lon": cleaned["east"]},
+            }
+        return self._with_json(narrow)
+
+    def _with_json(self, narrow: dict[str, Any]) -> dict[str, Any]:
+        text = self.cleaned_data["query"]
+        if not text:
+            return narrow
+        given = jsontext.loads(text)
+        if not isinstance(given, dict):
+            raise errors.Invalid("The query must be a JSON object.")
+        if not set(given) & set(narrow):
+            return {**given, **narrow}
+        return {"and": [given, narrow]}
+
+    def show(self, fault: errors.Invalid) -> None:
+        """Put a fault of the request at the field it concerns."""
+        name = _PLACES.get(fault.details.get("parameter", "")) or _PLACES.get(fault.field) or "query"
+        place = "fields_" if name == "fields" else name
+        if place in _TEXTS.values() and not self.cleaned_data.get(place):
+            place = "query"
+        self.add_error(place, fault.message)
+
+
+def initial(asked: request.DownloadRequest) -> dict[str, Any]:
+    """What the form shows to ask for the same again."""
+    return {"query": json.dumps(asked.rq, ensure_ascii=False) if asked.rq else "", "form": asked.form}
