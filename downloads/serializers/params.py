@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from django.http import HttpRequest
+from django.http import HttpRequest, multipartparser
 
 from core import api, errors
 from downloads.selectors import jsontext
@@ -79,7 +79,10 @@ def _add_body(found: Params, request: HttpRequest, *, is_strict: bool) -> None:
     body = api.body(request, limit=MOST_BYTES)
     kind = (request.content_type or "").lower()
     if kind == "multipart/form-data":
-        sent = [(name, str(value).encode()) for name, values in request.POST.lists() for value in values]
+        try:
+            sent = [(name, str(value).encode()) for name, values in request.POST.lists() for value in values]
+        except multipartparser.MultiPartParserError as fault:
+            raise errors.Invalid("The multipart body cannot be read.", parameter="query") from fault
         _add(found, sent, is_strict=is_strict)
     elif kind.endswith("json") or body.lstrip().startswith(b"{"):
         if body.strip():
