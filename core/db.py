@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from django.db import connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql as composed
 
@@ -78,12 +78,28 @@ def copy_out_binary(
 
 def _copy_expert(sql: str, params: Params | None, sink: streams.Sink, *, using: Using, options: str) -> int:
     connection = _connection(using)
-    with connection.cursor() as cursor, connection.wrap_database_errors:
+    with connection.cursor() as cursor, _wrapped(connection):
         raw = cursor.cursor
         query = raw.mogrify(sql, params).decode() if params else sql
         suffix = f" WITH ({options})" if options else ""
         raw.copy_expert(f"COPY ({query}) TO STDOUT{suffix}", sink, size=streams.BLOCK)
         return int(raw.rowcount)
+
+
+@contextlib.contextmanager
+def _wrapped(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """The driver's errors as Django's, a lost connection as ``OperationalError``.
+
+    psycopg2 says ``DatabaseError: error with status PGRES_COPY_OUT and no message from the libpq`` when the server
+    goes away in the middle of a COPY; only an error the server itself sent has a code.
+    """
+    try:
+        with connection.wrap_database_errors:
+            yield
+    except DatabaseError as error:
+        if type(error) is DatabaseError and getattr(error.__cause__, "pgcode", None) is None:
+            raise OperationalError("The connection was lost in a COPY.") from error
+        raise
 
 
 class _Unframed:
@@ -147,7 +163,7 @@ def copy_in(
     statement = composed.SQL("COPY {} ({}) FROM STDIN").format(
         composed.Identifier(*table.split(".")), composed.SQL(", ").join(map(composed.Identifier, columns))
     )
-    with connection.cursor() as cursor, connection.wrap_database_errors:
+    with connection.cursor() as cursor, _wrapped(connection):
         raw = cursor.cursor
         text = statement.as_string(raw) + (f" WITH ({options})" if options else "")
         raw.copy_expert(text, source if hasattr(source, "read") else _Reader(source), size=streams.BLOCK)

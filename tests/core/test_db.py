@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import Error, OperationalError, connection, connections, transaction
@@ -268,3 +268,24 @@ def test_statement_timeout_is_restored_inside_a_transaction() -> None:
     with db.statement_timeout(1234):
         assert execute("SHOW statement_timeout") == [("1234ms",)]
     assert execute("SHOW statement_timeout") == before
+
+
+class Killing:
+    """A sink that ends the session it is fed by."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def write(self, data: bytes) -> None:
+        execute("SELECT pg_terminate_backend(%s)", self.pid)
+        _ends(self.pid)
+
+
+@pytest.mark.parametrize("copy", [db.copy_out, db.copy_out_binary])
+def test_a_server_that_goes_away_in_a_copy_is_an_operational_error(copy: Callable[..., int], counted: None) -> None:
+    """The kind of error for which the job machinery tries again."""
+    with pytest.raises(OperationalError), db.snapshot() as frozen:  # noqa: PT012
+        pid = frozen.connection.connection.info.backend_pid
+        sql = "SELECT repeat('x', 1000) FROM generate_series(1, 100000)"
+        copy(sql, None, Killing(pid), using=frozen.connection)
+    assert frozen.connection.connection is None
