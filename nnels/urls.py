@@ -9,7 +9,7 @@ from django.urls import URLPattern, re_path
 
 from core import api
 from nnels import dialect
-from nnels.views import discovery, items, search, tokens, users
+from nnels.views import discovery, items, opds, search, tokens, users
 
 # `/api/v2/…` belongs to the registry; `v1` alone means the newest minor.
 _VERSION = r"(?P<version>v(?:1|[0-9]+\.[0-9]+))"
@@ -41,6 +41,12 @@ urlpatterns = [
     *resource(r"repo[_-]items/(?P<ids>[\s\S]+?)", items.Item),
     re_path(r"^repo-items/?\Z", items.Items.as_view()),
     re_path(r"^repo-items/(?P<ids>[\s\S]+?)/?\Z", items.Item.as_view()),
+    re_path(r"^opds/?\Z", opds.Start.as_view()),
+    re_path(r"^opds/publications/?\Z", opds.Publications.as_view()),
+    re_path(r"^opds/search/?\Z", opds.Search.as_view()),
+    re_path(r"^opds/publications/(?P<uuid>[^/]+)/?\Z", opds.Publication.as_view()),
+    re_path(r"^opds/publications/(?P<uuid>[^/]+)/files/(?P<code>[^/]+)/?\Z", opds.File.as_view()),
+    re_path(r"^opds(?:/[\s\S]*)?\Z", api.catch_all(dialect.DIALECT)),
     # Unknown paths below /api/v1/ and /api/v2/ are the registry's 404.
     re_path(r"^api(?!/v[12](?:/|\Z))(?:/[\s\S]*)?\Z", api.catch_all(dialect.DIALECT)),
 ]

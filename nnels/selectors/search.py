@@ -50,6 +50,16 @@ def find(query: text.Query, asked: listing.Listing) -> tuple[list[Hit], int]:
     return _page(narrow, bound, where, values, relevance, extra, asked=asked, count=count)
 
 
+def matching(query: text.Query) -> tuple[str, list[Any]]:
+    """The condition under which an item is a hit in title, creators, subjects or ISBN, with its parameters."""
+    if query.is_empty:
+        return "false", []
+    if query.isbn:
+        return "i.isbn @> %s", [[query.isbn]]
+    match, bound = _tsquery(query)
+    return f"i.search @@ {match}", bound
+
+
 def _tsquery(query: text.Query) -> tuple[str, list[Any]]:
     """The query's SQL: exclusions stand apart, or another stemmer's branch would let the excluded word through."""
     if not query.negative:

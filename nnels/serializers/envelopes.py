@@ -1,19 +1,29 @@
 """The four envelopes of an answer (contract 2.2). Rows may be dicts or finished JSON."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 from urllib import parse
 
 import orjson
 
 from core import api
-from nnels.formats import wire
+from nnels.formats import languages, wire
 
 Row = dict[str, Any] | bytes
 _TITLES = {"self": "Self", "first": "First", "previous": "Previous", "next": "Next", "last": "Last"}
 _CREDENTIALS = frozenset({"access_token", "access-token"})
 _PAGING = frozenset({"page", "range", "page[number]", "page[size]"})
+
+
+class Counted(Protocol):
+    """A value of a facet and how many items have it."""
+
+    @property
+    def value(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,3 +147,28 @@ def _resource(row: dict[str, Any], kind: str) -> dict[str, Any]:
     if "self" in row:
         resource["links"] = {"self": row["self"]}
     return resource
+
+
+def facets(
+    counted: Mapping[str, Sequence[Counted]], *, href: str, query: Sequence[tuple[str, str]]
+) -> dict[str, list[dict[str, Any]]]:
+    """`facets` of a listing: each value with its count and the listing under it and the current filters."""
+    kept = [(name, value) for name, value in query if name not in _PAGING and name not in _CREDENTIALS]
+    names = languages.labels()
+
+    def narrowed(field: str, value: str) -> str:
+        others = [(name, said) for name, said in kept if name != f"filter[{field}]"]
+        return f"{href}?{parse.urlencode([*others, (f'filter[{field}]', value)])}"
+
+    return {
+        field: [
+            {
+                "value": one.value,
+                "label": names.get(one.value, one.value) if field == "languages" else one.value,
+                "count": one.count,
+                "href": narrowed(field, one.value),
+            }
+            for one in values
+        ]
+        for field, values in counted.items()
+    }

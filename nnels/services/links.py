@@ -85,6 +85,15 @@ def one_file(file_id: int, *, asked: Asked) -> str:
     return opened.urls[file_id]
 
 
+def by_format(title: items.Title, code: str, *, part: str, asked: Asked) -> str:
+    """A fresh link to the file of a format, logged; `NotFound` when there is none, `Denied` for who may not have it."""
+    same = [file for file in items.files([title.id]).get(title.id, []) if file.format == code]
+    place = int(part) - 1 if part.isascii() and part.isdigit() and len(part) < 6 else -1
+    if not 0 <= place < len(same):
+        raise errors.NotFound("There is no such file.")
+    return one_file(same[place].id, asked=asked)
+
+
 def _content_type(file: items.FileRow) -> str:
     return f"{file.media_type}; charset=utf-8" if file.media_type in ("text/plain", "text/html") else file.media_type
 

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils import http
 from rest_framework.request import Request
 
-from nnels.selectors import items, listing
+from nnels.selectors import facets, items, listing
 from nnels.serializers import envelopes, rows
 from nnels.services import callers, links, reading
 from nnels.views import base
@@ -94,4 +94,12 @@ class Items(_Items):
         titles, count = items.page(asked)
         found = self.rows(request, titles, caller=caller, fields=asked.fields)
         cache = "private, no-cache" if is_link_free(asked.fields) else "private, no-store"
-        return self.page_answer(found, asked=asked, count=count, href=self.collection_href, cache=cache)
+        extra = self.facets(facets.parse(self.params.get("facets", "")), asked)
+        return self.page_answer(found, asked=asked, count=count, href=self.collection_href, cache=cache, extra=extra)
+
+    def facets(self, names: list[str], asked: listing.Listing) -> dict[str, Any] | None:
+        """Values and counts of the asked fields, each with the listing it narrows to."""
+        if not names:
+            return None
+        counted = facets.count(names, asked.conditions)
+        return {"facets": envelopes.facets(counted, href=self.collection_href, query=self.query)}

@@ -10,9 +10,9 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from nnels.formats import text
-from nnels.selectors import conditions, listing
+from nnels.selectors import conditions, facets, listing
 from nnels.selectors import search as searching
-from nnels.serializers import rows
+from nnels.serializers import envelopes, rows
 from nnels.views import base
 
 
@@ -27,11 +27,15 @@ class Search(base.Resource):
         asked = listing.parse(
             self.params, sortable=searching.SORTS, filterable=conditions.ITEM_FIELDS, cap=settings.NNELS_RANGE
         )
-        hits, count = searching.find(text.query(keywords), asked)
+        query = text.query(keywords)
+        hits, count = searching.find(query, asked)
         found = [rows.chosen(rows.hit(hit.doc, hit.relevance, base=self.base), asked.fields) for hit in hits]
-        return self.page_answer(
-            found, asked=asked, count=count, href=self.search_href(keywords), cache="private, no-cache"
-        )
+        href, extra = self.search_href(keywords), None
+        if names := facets.parse(self.params.get("facets", "")):
+            match, bound = searching.matching(query)
+            counted = facets.count(names, asked.conditions, match=match, bound=bound)
+            extra = {"facets": envelopes.facets(counted, href=href, query=self.query)}
+        return self.page_answer(found, asked=asked, count=count, href=href, cache="private, no-cache", extra=extra)
 
     def search_href(self, keywords: str) -> str:
         """The collection of a search: its keywords, words joined by `+` as the document writes them."""

@@ -1,0 +1,182 @@
+"""OPDS 2.0, and facets."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from core.models import User
+from nnels import models
+from tests.nnels import conftest as house
+from tests.nnels.test_surface import check_problem
+
+pytestmark = pytest.mark.django_db
+
+FEED = "application/opds+json"
+
+
+@pytest.fixture
+def shelf(db: None) -> None:
+    house.moby(
+        files={"epub": b"e", "txt": b"t"},
+        narrators=["Reader, A."],
+        accessibility={"accessMode": ["textual"], "accessModeSufficient": ["textual,auditory"],
+                       "accessibilityFeature": ["tableOfContents"]},
+    )  # fmt: skip
+    house.make_item("Un été", nid=1, languages=["fra"], rights="open", files={"txt": b"x"})
+    house.make_item("Hidden", nid=2, published=False)
+
+
+def check_links(links: list[dict[str, Any]]) -> None:
+    for link in links:
+        assert link["href"].startswith("http://testserver/opds")
+        assert "/" in link["type"]
+        assert isinstance(link["rel"], str)
+
+
+def check_publication(publication: dict[str, Any]) -> None:
+    """The rules of OPDS 2.0 for a publication: a title, a self link, acquisition links."""
+    metadata = publication["metadata"]
+    assert metadata["title"]
+    assert metadata["identifier"].startswith("urn:uuid:")
+    assert metadata["@type"] == "http://schema.org/Book"
+    check_links(publication["links"])
+    rels = [link["rel"] for link in publication["links"]]
+    assert rels[0] == "self"
+    assert all(rel.startswith("http://opds-spec.org/acquisition") for rel in rels[1:])
+
+
+def check_feed(response: Any) -> dict[str, Any]:
+    """The rules of OPDS 2.0 for a feed: a title, a self link, and a collection."""
+    assert response.status_code == 200, response.content
+    assert response["Content-Type"] == FEED
+    assert response["Cache-Control"] == "private, no-cache"
+    assert b"X-Amz" not in response.content
+    body: dict[str, Any] = response.json()
+    assert body["metadata"]["title"]
+    assert [link for link in body["links"] if link["rel"] == "self"]
+    check_links(body["links"])
+    assert ("publications" in body) != ("navigation" in body)
+    for publication in body.get("publications", []):
+        check_publication(publication)
+    for group in body.get("facets", []):
+        assert group["metadata"]["title"]
+        check_links(group["links"])
+    return body
+
+
+def test_feeds(client: Any, token: str, shelf: None) -> None:
+    """N55: feeds are valid, hold no signed link and carry a tag."""
+    headers = {"access-token": token}
+    for path in (
+        "/opds",
+        "/opds/",
+        "/opds/publications",
+        "/opds/publications?range=1&page=2",
+        "/opds/search?query=moby",
+    ):
+        response = client.get(path, headers=headers)
+        check_feed(response)
+        again = client.get(path, headers={**headers, "if-none-match": response["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    start = client.get("/opds", headers=headers).json()
+    (search,) = [link for link in start["links"] if link["rel"] == "search"]
+    assert search["templated"] is True
+    assert search["href"].endswith("/opds/search{?query}")
+    feed = client.get("/opds/publications?range=1", headers=headers).json()
+    assert feed["metadata"] == {"title": "All titles", "numberOfItems": 2, "itemsPerPage": 1, "currentPage": 1}
+    (following,) = [link["href"] for link in feed["links"] if link["rel"] == "next"]
+    assert following.endswith("/opds/publications?page=2&range=1")
+
+
+def test_publication(client: Any, token: str, shelf: None) -> None:
+    """N55: a publication with accessibility metadata; hidden and unknown ones are 404."""
+    response = client.get(f"/opds/publications/{house.MOBY_UUID}", headers={"access-token": token})
+    assert response["Content-Type"] == "application/opds-publication+json"
+    body = response.json()
+    check_publication(body)
+    assert body["metadata"]["language"] == ["en"]
+    assert body["metadata"]["accessibility"] == {
+        "accessMode": ["textual"],
+        "accessModeSufficient": [["textual", "auditory"]],
+        "feature": ["tableOfContents"],
+    }
+    assert [link["type"] for link in body["links"][1:]] == ["application/epub+zip", "text/plain"]
+    hidden = models.Item.objects.get(pk=2).uuid
+    for path in (
+        f"publications/{hidden}",
+        f"publications/{house.MOBY_UUID.int}",
+        "nope",
+        "publications/x/files/epub/y",
+    ):
+        check_problem(client.get(f"/opds/{path}", headers={"access-token": token}), 404)
+
+
+def test_authentication_document(client: Any, shelf: None) -> None:
+    """N55: 401 is an OPDS authentication document."""
+    for path in ("/opds", "/opds/publications", f"/opds/publications/{house.MOBY_UUID}/files/epub"):
+        response = client.get(path)
+        assert response.status_code == 401
+        assert response["Content-Type"] == "application/opds-authentication+json"
+        body = response.json()
+        assert body["id"] == "http://testserver/opds"
+        assert body["authentication"][0]["type"] == "http://opds-spec.org/auth/basic"
+        assert "Basic realm" in response["WWW-Authenticate"]
+
+
+def test_acquisition(client: Any, reader: User, shelf: None, log_in: Any) -> None:
+    """N55: acquisition is 303 to a working link only for the entitled, and logged."""
+    path = f"/opds/publications/{house.MOBY_UUID}/files/txt"
+    house.make_user("guest")
+    guest = {"authorization": house.basic("guest", "notReal")}
+    check_problem(client.get(path, headers=guest), 403)
+    assert not models.UrlIssue.objects.exists()
+    response = client.get(path, headers={"authorization": house.basic("test-account", "notReal")})
+    assert (response.status_code, response["Cache-Control"]) == (303, "private, no-store")
+    with urllib.request.urlopen(response["Location"]) as answer:
+        assert answer.read() == b"t"
+    issue = models.UrlIssue.objects.get()
+    assert (issue.purpose, issue.item_id, len(issue.files)) == ("opds", 6804, 1)
+    open_uuid = models.Item.objects.get(pk=1).uuid
+    assert client.get(f"/opds/publications/{open_uuid}/files/txt", headers=guest).status_code == 303
+    for missing in ("epub", "nope", "txt?part=2", "txt?part=x"):
+        check_problem(client.get(f"/opds/publications/{open_uuid}/files/{missing}", headers=guest), 404)
+
+
+def test_facets_of_feed(client: Any, token: str, shelf: None) -> None:
+    """N55: facets of the feed narrow it and count."""
+    feed = check_feed(client.get("/opds/publications", headers={"access-token": token}))
+    groups = {group["metadata"]["title"]: group["links"] for group in feed["facets"]}
+    assert [(link["title"], link["properties"]["numberOfItems"]) for link in groups["Language"]] == [
+        ("English", 1),
+        ("French", 1),
+    ]
+    narrowed = client.get(groups["Language"][1]["href"], headers={"access-token": token}).json()
+    assert narrowed["metadata"]["numberOfItems"] == 1
+    assert narrowed["facets"][0]["links"][0]["rel"] == "self"
+
+
+def test_facets_of_listings(client: Any, token: str, shelf: None) -> None:
+    """N55: `facets=` on listing and search counts under the current filters and follows changes."""
+    headers = {"access-token": token}
+    body = client.get("/api/repo_items?facets=languages,formats&x=1", headers=headers).json()
+    assert list(body)[-1] == "facets"
+    assert [(one["value"], one["label"], one["count"]) for one in body["facets"]["languages"]] == [
+        ("eng", "English", 1),
+        ("fra", "French", 1),
+    ]
+    assert [(one["value"], one["count"]) for one in body["facets"]["formats"]] == [("txt", 2), ("epub", 1)]
+    href = body["facets"]["formats"][1]["href"]
+    assert [row["id"] for row in client.get(href, headers=headers).json()["data"]] == [6804]
+    filtered = client.get("/api/repo_items?facets=formats&filter[languages]=fr", headers=headers).json()
+    assert [(one["value"], one["count"]) for one in filtered["facets"]["formats"]] == [("txt", 1)]
+    found = client.get("/api/basic_search/moby?facets=languages", headers=headers).json()
+    assert json.dumps([one["value"] for one in found["facets"]["languages"]]) == '["eng"]'
+    house.make_item("New", nid=50, languages=["fra"])
+    again = client.get("/api/repo_items?facets=languages", headers=headers).json()
+    assert again["facets"]["languages"][0]["count"] == 2
+    refused = client.get("/api/repo_items?facets=label", headers=headers)
+    check_problem(refused, 400, "The facet label is not allowed for this path.")
