@@ -1,0 +1,239 @@
+"""The pages, without JavaScript (contract §7)."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from core import jobs
+from downloads.formats import terms
+from downloads.models import Download, Recordset
+from downloads.selectors import parse
+from downloads.services import look
+from tests.downloads import making
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIELDS = {
+    **dict.fromkeys(("name", "genus", "family", "country", "recordset", "date_from", "date_to"), ""),
+    **dict.fromkeys(("north", "south", "west", "east", "query", "fields_", "email"), ""),
+    "form": "dwca-csv",
+}
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path, running_house: Any) -> None:
+    """Three maples and two oaks."""
+    making.bring_in(making.archive(tmp_path, making.specimens(3) + making.specimens(2, genus="Quercus", start=3)))
+
+
+def send(client: Client, button: str = "request", **values: Any) -> Any:
+    return client.post("/downloads/", {**FIELDS, **values, button: "1"})
+
+
+def text_of(answer: Any) -> str:
+    return html.unescape(answer.content.decode())
+
+
+def test_form(client: Client) -> None:
+    """D49: every field of §7 is there, labelled, with both buttons and no script."""
+    page = client.get("/downloads/")
+    assert page.status_code == 200
+    content = page.content.decode()
+    for name in (*FIELDS, "has_image"):
+        assert f'name="{name}"' in content
+    assert 'name="estimate"' in content
+    assert 'name="request"' in content
+    assert "csrfmiddlewaretoken" in content
+    assert "<script" not in content
+    assert client.get("/downloads").content.count(b"<label") == page.content.count(b"<label")
+    assert "default-src 'self'" in page["Content-Security-Policy"]
+
+
+def test_landing_page_links_here(client: Client) -> None:
+    """D49: all pages are linked from the landing page."""
+    content = client.get("/").content.decode()
+    for path in ("/downloads/", "/downloads/fields", "/downloads/recordsets"):
+        assert f'href="{path}"' in content
+
+
+def test_request(client: Client) -> None:
+    """D49: a request leads by 303 to its page, which follows it and then shows the file."""
+    answer = send(client, genus="Acer", email="")
+    assert answer.status_code == 303
+    page = client.get(answer["Location"])
+    assert 'http-equiv="refresh"' in page.content.decode()
+    assert "Cancel" in page.content.decode()
+    assert '"genus": "Acer"' in text_of(page)
+    jobs.run_queued()
+    done = text_of(client.get(answer["Location"]))
+    download = Download.objects.get()
+    assert f"/downloads/{download.uuid}.zip" in done
+    assert download.build is not None
+    assert download.build.sha256 in done
+    assert "occurrence.csv: 3" in done
+    assert f"/v2/download/{download.uuid}/citation?format=bibtex" in done
+    assert 'http-equiv="refresh"' not in done
+    assert "Cancel" not in done
+
+
+def test_every_field_narrows(client: Client) -> None:
+    """D49: the fields of the form together make one query."""
+    recordset = Recordset.objects.get()
+    send(
+        client,
+        name="Acer rubrum",
+        genus="Acer",
+        family="Sapindaceae",
+        country="Canada",
+        recordset=str(recordset.pk),
+        has_image="on",
+        date_from="1987",
+        date_to="1990-05",
+        north="50",
+        south="40",
+        west="-10.5",
+        east="20",
+        query='{"county": "x"}',
+        form="csv",
+        fields_="genus, data.dwc:locality",
+    )
+    asked = look.status.asked(Download.objects.get())
+    assert asked is not None
+    assert asked.rq == {
+        "county": "x",
+        "scientificname": "Acer rubrum",
+        "genus": "Acer",
+        "family": "Sapindaceae",
+        "country": "Canada",
+        "recordset": str(recordset.pk),
+        "hasImage": True,
+        "datecollected": {"type": "range", "gte": "1987", "lte": "1990-05"},
+        "geopoint": {
+            "type": "geo_bounding_box",
+            "top_left": {"lat": 50.0, "lon": -10.5},
+            "bottom_right": {"lat": 40.0, "lon": 20.0},
+        },
+    }
+    assert (asked.form, asked.record_fields) == ("csv", ["genus", "data.dwc:locality"])
+
+
+def test_json_and_fields_on_the_same_key(client: Client) -> None:
+    send(client, genus="Acer", query='{"genus": "quercus"}')
+    asked = look.status.asked(Download.objects.get())
+    assert asked is not None
+    assert asked.rq == {"and": [{"genus": "quercus"}, {"genus": "Acer"}]}
+
+
+def test_estimate(client: Client) -> None:
+    """D49: an estimate is shown above the form, and nothing is made."""
+    page = send(client, "estimate", genus="acer")
+    assert page.status_code == 200
+    assert re.search(r"Exactly\s*<strong>3</strong> records", page.content.decode())
+    assert 'value="acer"' in page.content.decode()
+    assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "sentence"),
+    [
+        ({"query": "{oops"}, "query", "The query is not valid JSON"),
+        ({"query": '{"genuss": "a"}'}, "query", "The field genuss is not known."),
+        ({"query": '["a"]'}, "query", "The query must be a JSON object."),
+        ({"email": "nobody"}, "email", "The email address is not valid."),
+        ({"fields_": "genuss"}, "fields_", "The field genuss is not known."),
+        ({"date_from": "soon"}, "date_from", "needs a date"),
+        ({"north": "95", "south": "1", "west": "1", "east": "1"}, "north", "90"),
+        ({"north": "5"}, "north", "A box needs all four edges."),
+        ({"form": "xml"}, "form", "xml"),
+    ],
+)
+def test_faults(client: Client, values: dict[str, str], place: str, sentence: str) -> None:
+    """D49: a fault re-shows the form with the message at its field, 400, input kept."""
+    page = send(client, genus="Kept <b>", **values)
+    assert page.status_code == 400
+    content = page.content.decode()
+    assert 'value="Kept &lt;b&gt;"' in content
+    field = re.search(rf'<div class="field wrong">\s*<label for="id_{place}">.*?</div>', content, re.DOTALL)
+    assert field, content
+    assert sentence in html.unescape(field[0])
+    if place not in ("form",):
+        assert html.escape(values[place], quote=True) in content
+    assert not Download.objects.exists()
+
+
+def test_csrf() -> None:
+    """D49: the form refuses a request without its token."""
+    strict = Client(enforce_csrf_checks=True)
+    assert send(strict, genus="acer").status_code == 403
+    assert not Download.objects.exists()
+
+
+def test_cancel(client: Client) -> None:
+    """D49: the browser that asked may cancel; another may not."""
+    path = send(client, genus="acer")["Location"]
+    stranger = Client()
+    assert "Cancel" not in stranger.get(path).content.decode()
+    assert stranger.post(f"{path}/cancel").status_code == 403
+    answer = client.post(f"{path}/cancel")
+    assert (answer.status_code, answer["Location"]) == (303, path)
+    assert "This download was cancelled." in client.get(path).content.decode()
+    assert client.post(f"{path}/cancel").status_code == 409
+
+
+def test_expired(client: Client) -> None:
+    """D49: an expired download is a 410 page with a way to ask again."""
+    path = send(client, genus="acer")["Location"]
+    jobs.run_queued()
+    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(seconds=1))
+    jobs.submit("downloads.expire", {})
+    jobs.run_queued()
+    page = client.get(path)
+    assert page.status_code == 410
+    assert 'name="query" value="{&quot;genus&quot;: &quot;acer&quot;}"' in page.content.decode()
+    again = text_of(client.get("/downloads/", {"query": '{"genus": "acer"}'}))
+    assert '{"genus": "acer"}</textarea>' in again
+
+
+def test_unknown(client: Client) -> None:
+    for path in (
+        "/downloads/0001a2b3-0000-4000-8000-000000000001",
+        "/downloads/recordsets/" + "0" * 8 + "-0000" * 3 + "-" + "0" * 12,
+    ):
+        assert client.get(path, headers={"Accept": "text/html"}).status_code == 404
+
+
+def test_fields_page(client: Client) -> None:
+    """D49: every term and every operator is explained."""
+    content = text_of(client.get("/downloads/fields/"))
+    for term in (*terms.RECORD_TERMS, *terms.MEDIA_TERMS):
+        assert f"<code>{term.name}</code>" in content
+        assert term.header in content
+    for operator in parse.OPERATORS:
+        assert f'"type": "{operator}"' in content
+
+
+def test_recordsets(client: Client) -> None:
+    """D49: names from data are escaped; hidden recordsets are not shown."""
+    recordset = Recordset.objects.get()
+    evil = '<script>alert("x")</script>'
+    Recordset.objects.update(name=evil, licence="CC0", citation=evil)
+    Recordset.objects.create(name="Hidden one", is_public=False)
+    listed = client.get("/downloads/recordsets").content.decode()
+    assert html.escape(evil) in listed
+    assert "<script>" not in listed
+    assert "Hidden one" not in listed
+    page = client.get(f"/downloads/recordsets/{recordset.pk}").content.decode()
+    assert "<script>" not in page
+    assert "<dd>5</dd>" in page
+    assert "CC0" in page
+    assert f'name="recordset" value="{recordset.pk}"' in page
+    chosen = client.get("/downloads/", {"recordset": str(recordset.pk)}).content.decode()
+    assert f'<option value="{recordset.pk}" selected>' in chosen
