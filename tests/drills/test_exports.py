@@ -1,0 +1,186 @@
+"""Exports survive the death of the worker, the store and the connection (contract §4)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib import parse
+
+import pytest
+from django.db import connection
+
+from core import blobs, jobs
+from core.celery import app
+from core.models import Job
+from exports.models import ExportBuild
+from tests import house
+from tests.exports import conftest
+from tests.exports.conftest import World
+from tests.exports.test_export import inside
+
+EXPORT = "v1/export/"
+world = conftest.world  # the same small world as the app's own tests
+
+
+@pytest.fixture
+def cut(world: World) -> World:
+    world.fill()
+    world.cut("v1")
+    return world
+
+
+def status(world: World) -> str:
+    return str(world.anonymous.get(f"{world.path}{EXPORT}")["X-Export-Status"])
+
+
+def archives() -> list[str]:
+    return [entry.key for entry in blobs.keys("exports/") if entry.key.endswith((".tgz", ".zip"))]
+
+
+def test_worker_killed(
+    cut: World, servers: house.House, start_worker: Callable[..., house.Worker], start_beat: Callable[..., house.Beat]
+) -> None:
+    """X43: worker killed: a new attempt within a minute publishes once, and nothing else is left."""
+    before = set(archives())
+    short = {"JOB_LEASE_SECONDS": "3", "JOB_SWEEP_SECONDS": "1"}
+    first = start_worker(**short)
+    store = servers.stack.store
+    assert store is not None
+    store.pause()  # the upload cannot end while the store is frozen
+    assert cut.api.post(f"{cut.path}{EXPORT}").status_code == 202
+    house.wait_for(lambda: Job.objects.filter(kind="exports.build_export", state="running").exists(), what="a start")
+    first.kill()
+    store.resume()
+    start_beat(**short)
+    start_worker(**short)
+    house.wait_for(lambda: status(cut) == "ready", what="the second attempt", timeout=60)
+    assert Job.objects.get(kind="exports.build_export").attempt == 2
+    build = ExportBuild.objects.get()
+    assert set(archives()) - before == {build.tgz_key, build.zip_key}
+    assert cut.api.post(f"{cut.path}{EXPORT}").status_code == 303
+
+
+def test_store_down(cut: World, servers: house.House, start_worker: Callable[..., house.Worker]) -> None:
+    """X46: storage down: GET still answers, link 503, build storage_unavailable, nothing left behind."""
+    cut.build(f"{cut.path}v1/")
+    link = parse.urlsplit(cut.anonymous.get(f"{cut.path}{EXPORT}?format=tar")["Location"]).path
+    cut.cut("v2")
+    store = servers.stack.store
+    assert store is not None
+    store.stop()
+    answer = cut.anonymous.get(link)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+    assert cut.anonymous.get(f"{cut.path}{EXPORT}").status_code == 303
+    assert cut.api.post(f"{cut.path}v2/export/").status_code == 202
+    for _ in range(3):
+        Job.objects.filter(state="queued").update(available_at="2020-01-01T00:00:00Z")
+        jobs.run_queued()
+    failed = cut.anonymous.get(f"{cut.path}v2/export/")
+    assert (failed.status_code, failed["X-Export-Status"]) == (204, "failed")
+    assert failed["X-Export-Error"].startswith("storage_unavailable; ")
+    assert cut.api.delete(f"{cut.path}{EXPORT}").status_code == 200
+    store.start()
+    cut.build(f"{cut.path}v2/")
+    assert cut.anonymous.get(f"{cut.path}v2/export/").status_code == 303
+
+
+def test_flower(cut: World, worker: house.Worker) -> None:
+    """X50: Flower shows PROGRESS with the percentage: the worker sends the event it lists as such."""
+    seen: list[dict[str, Any]] = []
+    enough = threading.Event()
+
+    def note(event: dict[str, Any]) -> None:
+        seen.append(event)
+        enough.set()
+
+    def listen() -> None:
+        with app.connection() as broker:
+            receiver = app.events.Receiver(broker, handlers={"task-progress": note})
+            for _ in receiver.itercapture(limit=None, timeout=30, wakeup=False):
+                if enough.is_set():
+                    return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    number = 1
+    while not enough.is_set() and number < 20:  # the listener may bind its queue after the first build
+        cut.cut(f"f{number}")
+        cut.boss.post(f"{cut.path}f{number}/export/")
+        enough.wait(3)
+        number += 1
+    listener.join(35)
+    assert seen
+    percent, _, rest = seen[0]["result"].partition("% ")
+    assert 0 <= int(percent) < 100
+    assert "/5" in rest
+
+
+def ask(web: house.Web, method: str, path: str, **headers: str) -> tuple[int, Any, bytes]:
+    """Status, headers and body of one request on a connection of its own; redirects are not followed."""
+    address = parse.urlsplit(web.base_url)
+    with contextlib.closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)) as client:
+        client.request(method, path, headers=headers)
+        answer = client.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+def beginning(web: house.Web, path: str, size: int) -> tuple[bytes, int]:
+    """The first bytes of a download whose connection then breaks, and how long the whole would have been."""
+    address = parse.urlsplit(web.base_url)
+    with contextlib.closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)) as client:
+        client.request("GET", path)
+        with client.getresponse() as answer:
+            return answer.read(size), int(answer.headers["Content-Length"])
+
+
+def test_real_connection(cut: World, web: house.Web, worker: house.Worker) -> None:
+    """X20: through a real server: a broken download is continued, then the link is used up."""
+    assert ask(web, "POST", f"{cut.path}{EXPORT}", Authorization=f"Token {cut.api.token}")[0] == 202
+    house.wait_for(lambda: status(cut) == "ready", what="the build")
+    whole = ask(web, "GET", f"{cut.path}{EXPORT}?stream=true")[2]
+    link = parse.urlsplit(ask(web, "GET", f"{cut.path}{EXPORT}?format=tar")[1]["Location"]).path
+    head, size = beginning(web, link, 500)
+    code, _, rest = ask(web, "GET", link, Range="bytes=500-")
+    assert code == 206
+    assert len(head + rest) == size
+    assert inside(whole) == inside(head + rest)
+    house.wait_for(lambda: ask(web, "GET", link)[0] == 410, what="the link to be used up")
+
+
+def test_two_settings(cut: World, start_worker: Callable[..., house.Worker]) -> None:
+    """X27: builds under another locale, time zone and worker count have the same bytes."""
+    sums = []
+    for settings in ({"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8"}, {"TZ": "America/Caracas", "LC_ALL": "C"}):
+        running = start_worker(concurrency=1 + len(sums), **settings)
+        assert cut.api.post(f"{cut.path}{EXPORT}?force=true").status_code == 202
+        house.wait_for(
+            lambda: not ExportBuild.objects.filter(state__in=("queued", "processing")).exists(), what="a build"
+        )
+        build = ExportBuild.objects.get(state="ready")
+        sums.append((build.tgz_sha256, build.zip_sha256, build.json_sha256))
+        running.kill()
+    assert sums[0] == sums[1]
+
+
+def test_edits_during_a_build(cut: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X47: edits during a build lose or double no row."""
+    from exports.jobs import build
+
+    whole = build._fill
+
+    def edit_meanwhile(*arguments: Any) -> None:
+        cut.api.put(f"{cut.path}concepts/A/", {"datatype": "Text"})
+        cut.concept("meanwhile")
+        whole(*arguments)
+
+    monkeypatch.setattr(build, "_fill", edit_meanwhile)
+    cut.build(f"{cut.path}v1/")
+    answer = cut.api.get(f"{cut.path}{EXPORT}?stream=true")
+    document = json.loads(inside(b"".join(answer.streaming_content)))
+    assert sorted(row["id"] for row in document["concepts"]) == ["A", "B", "C"]
+    assert {row["id"]: row["datatype"] for row in document["concepts"]}["A"] == "N/A"
+    assert connection.is_usable()

@@ -1,0 +1,164 @@
+"""Pages and admin (contract §3, §7)."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from core import jobs
+from core.models import ApiToken
+from exports.models import ExportBuild, ImportJob, RepoVersion
+from tests.exports.conftest import Api, World
+from tests.exports.test_export import body
+from tests.exports.test_imports import concept, lines, run
+
+
+@pytest.fixture
+def page(world: World) -> Client:
+    """The editor's browser; it checks CSRF like a real one would be checked."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(world.editor)
+    return client
+
+
+def submit(client: Client, page: str, path: str, **fields: str) -> Any:
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get(page).content.decode())
+    assert token is not None
+    return client.post(path, {**fields, "csrfmiddlewaretoken": token[1]})
+
+
+def test_pages(world: World, page: Client) -> None:
+    """X60: pages need no JavaScript, check CSRF, hide private repositories."""
+    world.fill()
+    world.cut("v1", released=True)
+    hidden = world.repo("Hidden", public_access="None")
+    listed = Client().get("/exports/").content.decode()
+    assert "Source one" in listed
+    assert "Hidden" not in listed
+    assert "Hidden" in page.get("/exports/?q=hid").content.decode()
+    assert Client().get(f"/exports{hidden.uri}").status_code == 404
+    assert Client().get("/exports/help/").status_code == 200
+    path = f"/exports{world.path}"
+    assert "<script" not in page.get(path).content.decode()
+    assert page.post(f"{path}v1/", {"do": "build"}).status_code == 403
+    assert submit(page, path, f"{path}v1/", do="build").status_code == 302
+    assert (
+        'http-equiv="refresh"'
+        in Client().get(f"{world.path}v1/export/status/", headers={"Accept": "text/html"}).content.decode()
+    )
+    jobs.run_queued()
+    shown = Client().get(path).content.decode()
+    assert ExportBuild.objects.get().tgz_sha256 in shown
+    assert "<button" not in shown.partition("</header>")[2]
+    fetched = Client().get(f"{path}v1/zip/")
+    assert fetched.status_code == 302
+    assert Client().get(fetched["Location"]).status_code == 302
+    assert submit(page, path, f"{path}v1/", do="rebuild").status_code == 302
+    assert submit(page, path, f"{path}v1/", do="delete").status_code == 302
+    assert not ExportBuild.objects.filter(state__in=("ready", "queued", "processing")).exists()
+
+
+def test_escaped(world: World) -> None:
+    """X60: pages escape all content."""
+    world.api.put(world.path, {"name": "<b>bold</b>", "description": '"><script>alert(1)</script>'})
+    for path in ("/exports/", f"/exports{world.path}"):
+        shown = Client().get(path).content.decode()
+        assert "<b>bold" not in shown
+        assert "<script>alert" not in shown
+
+
+def test_outsiders_cannot_act(world: World) -> None:
+    """X60: the same rules as the API's: an outsider may build, not rebuild or delete."""
+    world.fill()
+    world.cut("v1")
+    client = Client()
+    client.force_login(world.outsider)
+    path = f"/exports{world.path}v1/"
+    assert Client().post(path, {"do": "build"}).status_code == 404
+    assert client.post(path, {"do": "build"}).status_code == 302
+    assert client.post(path, {"do": "delete"}).status_code == 404
+    assert client.post(path, {"do": "rebuild"}).status_code == 404
+
+
+def act(client: Client, model: str, action: str, *keys: Any) -> str:
+    answer = client.post(
+        f"/admin/exports/{model}/", {"action": action, "_selected_action": [str(key) for key in keys]}, follow=True
+    )
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+@pytest.fixture
+def admin(world: World) -> Client:
+    world.staff.is_superuser = True
+    world.staff.save()
+    client = Client()
+    client.force_login(world.staff)
+    return client
+
+
+def test_admin(world: World, admin: Client) -> None:
+    """X59: admin actions work."""
+    world.fill()
+    version = world.cut("v1")
+    for model in ("repo", "repoversion", "exportbuild", "exportstoken", "importjob", "organization"):
+        assert admin.get(f"/admin/exports/{model}/").status_code == 200, model
+    assert admin.get(f"/admin/exports/organization/{world.org.pk}/change/").status_code == 200
+    assert admin.get("/admin/exports/repo/?owner_type=org&q=Src").status_code == 200
+    act(admin, "repoversion", "release", version.pk)
+    assert RepoVersion.objects.get(pk=version.pk).released
+    act(admin, "repoversion", "export_now", version.pk)
+    build = ExportBuild.objects.get()
+    act(admin, "exportbuild", "cancel", build.pk)
+    assert ExportBuild.objects.get().state == "cancelled"
+    act(admin, "repoversion", "export_now", version.pk)
+    jobs.run_queued()
+    act(admin, "exportbuild", "rebuild", build.pk)
+    jobs.run_queued()
+    assert sorted(ExportBuild.objects.values_list("state", flat=True)) == ["cancelled", "ready", "replaced"]
+    act(admin, "exportbuild", "delete_export", build.pk)
+    assert world.api.get(f"{world.path}v1/export/").status_code == 204
+
+
+def test_admin_token(world: World, admin: Client) -> None:
+    """X59: token issue works; the secret is shown once."""
+    answer = admin.post("/admin/exports/exportstoken/add/", {"user": world.outsider.pk, "label": "tool"}, follow=True)
+    secret = re.search(r"[0-9a-f]{40}", answer.content.decode())
+    assert secret is not None
+    assert Api(secret[0]).get("/user/").json()["username"] == "outsider"
+    assert secret[0] not in admin.get("/admin/exports/exportstoken/").content.decode()
+    token = ApiToken.objects.get(label="tool")
+    act(admin, "exportstoken", "revoke", token.pk)
+    assert Api(secret[0]).get("/user/").status_code == 401
+
+
+def test_admin_import(world: World, admin: Client) -> None:
+    """X59: a failed import can be tried again."""
+    report = run(world.api, b'[{"type": "Concept"')
+    assert report["task"]["state"] == "FAILURE"
+    made = ImportJob.objects.get()
+    act(admin, "importjob", "retry", made.pk)
+    assert ImportJob.objects.select_related("job").get().job.state == "queued"  # type: ignore[union-attr]
+    jobs.run_queued()
+    good = run(world.api, lines(concept("A1")))
+    assert good["task"]["state"] == "SUCCESS"
+    assert "Processed: 1 of 1" in admin.get("/admin/exports/importjob/").content.decode()
+
+
+def test_keep_days(world: World, settings: Any) -> None:
+    """X45: archives end after EXPORTS_KEEP_DAYS, and only then."""
+    from exports.jobs import upkeep
+
+    world.fill()
+    world.cut("v1")
+    world.build(f"{world.path}v1/")
+    assert upkeep.expire_archives() == 0
+    settings.EXPORTS_KEEP_DAYS = 1
+    ExportBuild.objects.update(finished_at=timezone.now() - timedelta(days=2))
+    assert upkeep.expire_archives() == 1
+    assert world.api.get(f"{world.path}v1/export/").status_code == 204
+    assert world.api.post(f"{world.path}v1/export/").status_code == 202
+    assert body(world.api.get(f"{world.path}v1/export/")) == b""
