@@ -47,7 +47,9 @@ def build(run: jobs.Run) -> dict[str, Any]:
 
 def _begin(run: jobs.Run) -> Build:
     """Note the attempt, and refuse when too many in a row died without finishing a part."""
-    found = Build.objects.get(job_id=run.job_id)
+    found = Build.objects.filter(job_id=run.job_id).first()
+    if found is None:  # a job started again by hand has no build of its own
+        raise jobs.Failure("no_build", "Retry the download, not its job.")
     done = parts.done_count(found)
     crashes = 0
     if found.is_underway:

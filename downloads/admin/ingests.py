@@ -1,0 +1,84 @@
+"""Ingest runs with progress and report; rows set aside, to look at and to take away as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+
+from downloads.admin.lists import BigList
+from downloads.models import IngestRun, RejectedRow
+
+_COLUMNS = ("run_id", "file", "line", "reason", "message", "row")
+
+
+@admin.register(IngestRun)
+class IngestRuns(BigList):
+    list_display = ("source", "state", "stage", "read", "added", "changed", "removed", "rejected", "created_at")
+    list_filter = ("state", "created_at")
+    search_fields = ("source", "recordset__name")
+    list_select_related = ("job",)
+    readonly_fields = ("stage", "counts")
+
+    @admin.display(description="stage")
+    def stage(self, run: IngestRun) -> str:
+        if run.job is None or run.state != IngestRun.State.RUNNING:
+            return str(run.state)
+        return f"{run.job.progress.get('stage', 'queued')} {run.job.progress.get('rows', '')}".strip()
+
+    @admin.display(description="report")
+    def counts(self, run: IngestRun) -> str:
+        return json.dumps(run.report, ensure_ascii=False, indent=1)
+
+    @admin.display(description="read")
+    def read(self, run: IngestRun) -> Any:
+        return run.report.get("read")
+
+    @admin.display(description="added")
+    def added(self, run: IngestRun) -> Any:
+        return run.report.get("added")
+
+    @admin.display(description="changed")
+    def changed(self, run: IngestRun) -> Any:
+        return run.report.get("changed")
+
+    @admin.display(description="removed")
+    def removed(self, run: IngestRun) -> Any:
+        return run.report.get("removed")
+
+    @admin.display(description="rejected")
+    def rejected(self, run: IngestRun) -> Any:
+        return sum(run.report.get("rejected", {}).values())
+
+
+class _Echo:
+    """A file for the csv writer that gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+@admin.register(RejectedRow)
+class RejectedRows(BigList):
+    list_display = ("run", "file", "line", "reason", "message")
+    list_filter = ("reason", "run")
+    list_select_related = ("run",)
+    actions = ("export_csv",)
+
+    @admin.action(description="Export as CSV")
+    def export_csv(self, request: HttpRequest, queryset: QuerySet[RejectedRow]) -> StreamingHttpResponse:
+        response = StreamingHttpResponse(_lines(queryset), content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="rejected-rows.csv"'
+        return response
+
+
+def _lines(rows: QuerySet[RejectedRow]) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    yield writer.writerow(_COLUMNS)
+    for row in rows.order_by("id").values_list(*_COLUMNS).iterator(chunk_size=1000):
+        yield writer.writerow(row)

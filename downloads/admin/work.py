@@ -1,0 +1,162 @@
+"""Downloads with their builds and parts, notifications, quotas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from downloads import services
+from downloads.admin.lists import BigList, acted
+from downloads.jobs import notices, status
+from downloads.models import Build, BuildPart, Claim, Download, Notification, Quota
+
+
+class Claims(admin.TabularInline[Claim, Download]):
+    model = Claim
+    fields = readonly_fields = ("created_at", "address", "user", "source", "withdrawn_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Told(admin.TabularInline[Notification, Download]):
+    model = Notification
+    fields = readonly_fields = ("channel", "address", "state", "attempts", "queued_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Parts(admin.TabularInline[BuildPart, Build]):
+    model = BuildPart
+    fields = readonly_fields = ("member", "number", "low", "high", "state", "rows", "size", "compressed")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Download)
+class Downloads(BigList):
+    list_display = (
+        "uuid",
+        "query",
+        "state",
+        "stage",
+        "percent",
+        "rows",
+        "size",
+        "requests",
+        "created_at",
+        "duration",
+        "expires_at",
+        "data_version",
+    )
+    list_filter = ("state", "form", "core_type", "face", "is_pinned", "created_at")
+    search_fields = ("uuid__exact", "hash__exact", "query_hash__exact")
+    search_help_text = "uuid or hash"
+    list_select_related = ("build__job",)
+    inlines = (Claims, Told)
+    actions = ("cancel", "retry_failed", "expire", "pin", "unpin", "resend")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Download]:
+        return super().get_queryset(request).annotate(asked=Count("claims"))
+
+    @admin.display(description="query")
+    def query(self, download: Download) -> str:
+        return notices.shown_query(download)[:120]
+
+    @admin.display(description="stage")
+    def stage(self, download: Download) -> str:
+        return status.progress(download).stage
+
+    @admin.display(description="%")
+    def percent(self, download: Download) -> float | None:
+        return status.progress(download).percent
+
+    @admin.display(description="rows")
+    def rows(self, download: Download) -> int | None:
+        return download.build.rows_total if download.build else None
+
+    @admin.display(description="size")
+    def size(self, download: Download) -> str:
+        return filesizeformat(download.build.size) if download.build and download.build.size else ""
+
+    @admin.display(description="requests", ordering="asked")
+    def requests(self, download: Download) -> int:
+        return int(getattr(download, "asked", 0))
+
+    @admin.display(description="duration")
+    def duration(self, download: Download) -> str:
+        if download.finished_at is None:
+            return ""
+        return f"{(download.finished_at - download.created_at).total_seconds():.1f} s"
+
+    @admin.action(description="Cancel")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, services.cancel_all, "cancelled")
+
+    @admin.action(description="Retry failed")
+    def retry_failed(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, services.retry_failed, "retried")
+
+    @admin.action(description="Expire now")
+    def expire(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, services.expire_now, "expired")
+
+    @admin.action(description="Pin")
+    def pin(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, lambda each: services.pin(each, is_pinned=True), "pinned")
+
+    @admin.action(description="Unpin")
+    def unpin(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, lambda each: services.pin(each, is_pinned=False), "unpinned")
+
+    @admin.action(description="Send mails and webhooks again")
+    def resend(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
+        acted(self, request, queryset, _resend_all, "told again")
+
+
+def _resend_all(download: Download) -> bool:
+    told = list(download.notifications.all())
+    for notification in told:
+        services.resend(notification)
+    return bool(told)
+
+
+@admin.register(Build)
+class Builds(BigList):
+    list_display = ("uuid", "state", "lane", "caller", "rows_done", "rows_total", "size", "crashes", "created_at")
+    list_filter = ("state", "lane", "created_at")
+    search_fields = ("uuid__exact", "build_key__exact", "caller")
+    inlines = (Parts,)
+
+
+@admin.register(Notification)
+class Notifications(BigList):
+    list_display = ("address", "channel", "download", "state", "attempts", "created_at", "queued_at")
+    list_filter = ("channel", "created_at")
+    list_select_related = ("mail", "delivery")
+    search_fields = ("address", "download__uuid__exact")
+    actions = ("retry",)
+
+    @admin.action(description="Retry")
+    def retry(self, request: HttpRequest, queryset: QuerySet[Notification]) -> None:
+        acted(self, request, queryset, services.resend, "retried")
+
+
+@admin.register(Quota)
+class Quotas(admin.ModelAdmin[Quota]):
+    """How much the holder of an API key may have at once."""
+
+    list_display = ("user", "running", "queued")
+    autocomplete_fields = ("user",)
