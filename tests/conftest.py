@@ -35,6 +35,8 @@ from django.contrib.auth import hashers  # noqa: E402 - after the setup above
 from django.core.cache import caches  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 
+from tests import emptying  # noqa: E402
+
 # How long an example takes says something about the machine, not about the property.
 hypothesis.settings.register_profile(
     "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -43,8 +45,9 @@ hypothesis.settings.load_profile("house")
 
 
 def pytest_configure() -> None:
-    """Shut the network and make password hashing quick; the hash's form stays that of production."""
+    """Shut the network, and make password hashing and emptying the database quick."""
     network.shut()
+    emptying.install()
     hashers.BCryptSHA256PasswordHasher.rounds = 4
 
 

@@ -6,9 +6,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 
-from core import process
+from core import models, process
 from tests import house, mailbox, network
 
 
@@ -19,6 +20,14 @@ def test_trigrams_know_letters_beyond_ascii(db: None) -> None:
         trigrams, folds = cursor.fetchone()
     assert trigrams > 0
     assert folds
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+def test_what_a_test_committed_is_gone_for_the_next(transactional_db: None, round_: int) -> None:
+    assert not models.User.objects.exists()
+    assert Permission.objects.filter(codename="add_user").exists()
+    user = models.User.objects.create_user("somebody", email="somebody@example.org")
+    user.user_permissions.add(Permission.objects.get(codename="add_user"))
 
 
 def test_nothing_leaves_the_machine() -> None:
