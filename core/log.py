@@ -13,7 +13,7 @@ SECRET_KEYS = frozenset({"authorization", "access_token", "refresh_token", "pass
 # tokens, S3 signatures.
 SECRET_TEXT = re.compile(
     r"(/refresh-token/|/reveal/|/verify/|/exports/dl/|/password/reset/[^\s/]+/"
-    r"|[?&](?:access[_-]token|X-Amz-Signature|X-Amz-Credential|token)=)[^\s/&?\"']+"
+    r"|[?&](?:access[_-]token|X-Amz-Signature|X-Amz-Credential|token|client_secret)=)[^\s/&?\"']+"
 )
 
 

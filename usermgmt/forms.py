@@ -88,8 +88,12 @@ class _People(forms.Form):
     last_name = forms.CharField(
         max_length=256, widget=forms.TextInput(attrs=NAME_ATTRS | {"autocomplete": "family-name"})
     )
-    institution = forms.CharField(max_length=256, required=False, widget=forms.TextInput(attrs=NAME_ATTRS))
-    position = forms.CharField(max_length=256, required=False, widget=forms.TextInput(attrs=NAME_ATTRS))
+    institution = forms.CharField(
+        max_length=256, required=False, label="Institution (optional)", widget=forms.TextInput(attrs=NAME_ATTRS)
+    )
+    position = forms.CharField(
+        max_length=256, required=False, label="Position (optional)", widget=forms.TextInput(attrs=NAME_ATTRS)
+    )
 
 
 class RegisterForm(_People):

@@ -113,6 +113,9 @@ def signature(payload: bytes, *, at: int) -> str:
 
 def _ask(request: ServiceRequest) -> str:
     """`granted`, `accepted`, or what went wrong."""
+    url = request.service.webhook_url
+    if not url.startswith("https://") and not settings.ALLOW_PRIVATE_NETWORKS:
+        return "The service's URL is not an https one."
     payload, at = body(request), int(time.time())
     headers = {
         "Content-Type": "application/json",
@@ -121,7 +124,7 @@ def _ask(request: ServiceRequest) -> str:
     }
     try:
         answer = egress.post(
-            request.service.webhook_url,
+            url,
             payload,
             headers=headers,
             redirects=0,
