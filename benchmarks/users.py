@@ -293,7 +293,16 @@ def sizes() -> None:
         for table in ("core_user", "core_emailaddress"):
             cursor.execute("SELECT pg_table_size(%s), pg_indexes_size(%s)", [table, table])
             data, indexes = cursor.fetchone() or (1, 0)
-            print(f"{table}: {data / 2**20:.0f} MiB, indexes {indexes / 2**20:.0f} MiB, {indexes / data:.2f} of it")
+            cursor.execute(
+                "SELECT sum(pg_relation_size(indexrelid)) FROM pg_index WHERE indrelid = %s::regclass "
+                "AND indexrelid::regclass::text ~ '(trgm|start)$'",
+                [table],
+            )
+            (search,) = cursor.fetchone() or (0,)
+            print(
+                f"{table}: {data / 2**20:.0f} MiB, its search indexes {float(search) / data:.2f} of it, "
+                f"all indexes {indexes / data:.2f}"
+            )
 
 
 def authentication() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
+from django.db import connection
 
 from core.models import Mail
 from tests import house, mailbox
@@ -68,3 +69,4 @@ def test_searches_go_on_without_valkey_and_say_when_the_database_is_away(
     postgres.start()
     valkey.start()
     house.wait_for(lambda: search().status_code == 200, what="the search to answer again")
+    connection.close()  # this process's own is dead too
