@@ -162,9 +162,7 @@ def _service_type(section: etree._Element) -> str:
 def _links(root: etree._Element) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for info in children(root, "distributionInfo"):
-        for resource in info.iter():
-            if local(resource) != "CI_OnlineResource":
-                continue
+        for resource in info.iter("{*}CI_OnlineResource"):
             url = text(first(resource, "linkage"))
             if url:
                 found.append(
@@ -205,7 +203,7 @@ def _kind(root: etree._Element, sections: list[etree._Element]) -> str:
 
 def boxes(root: etree._Element) -> list[etree._Element]:
     """Every geographic bounding box of the record."""
-    return [element for element in root.iter() if local(element) == "EX_GeographicBoundingBox"]
+    return list(root.iter("{*}EX_GeographicBoundingBox"))
 
 
 BOUNDS: Final = ("westBoundLongitude", "southBoundLatitude", "eastBoundLongitude", "northBoundLatitude")

@@ -229,8 +229,8 @@ def _rules_of_19115_3(root: etree._Element) -> Iterator[Issue]:
             yield _error("missing", "The citation has no title.", section)
         if not iso.text(iso.first(section, "abstract")):
             yield _error("missing", "The abstract is missing.", section)
-    for holder in root.iter():
-        if iso.local(holder) in ("Date", "DateTime") and iso.module_of(etree.QName(holder).namespace or "") == "gco":
+    for holder in root.iter("{*}Date", "{*}DateTime"):
+        if iso.module_of(etree.QName(holder).namespace or "") == "gco":
             value = (holder.text or "").strip()
             if not _DATE.match(value):
                 yield _error("date", f"{value[:40]!r} is no date.", holder)
