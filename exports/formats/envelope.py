@@ -45,7 +45,7 @@ def joined(header: str, arrays: Sequence[tuple[str, Iterator[bytes]]]) -> Iterat
     """The document, block by block; each array comes as blocks of rows that begin with a separator."""
     names = [name for name, _ in arrays]
     yield opening(header, names[0] if names else None)
-    for (_, blocks), following in zip(arrays, [*names[1:], None], strict=True):
+    for (_, blocks), following in zip(arrays, [*names[1:], None][: len(arrays)], strict=True):
         yield from unled(blocks)
         yield between(following)
 

@@ -76,8 +76,10 @@ def readable_repos(user: User | None, repos: QuerySet[Repo]) -> QuerySet[Repo]:
     """Those a caller may read; private content is left out of lists."""
     if user is not None and user.is_staff:
         return repos
-    mine = Q() if user is None else Q(user=user) | Q(organization__in=organizations_of(user))
-    return repos.filter(~Q(public_access=Access.NONE) | mine if mine else ~Q(public_access=Access.NONE))
+    if user is None:
+        return repos.none() if settings.EXPORTS_REQUIRE_AUTH else repos.exclude(public_access=Access.NONE)
+    mine = Q(user=user) | Q(organization__in=organizations_of(user))
+    return repos.filter(~Q(public_access=Access.NONE) | mine)
 
 
 def readable_organizations(user: User | None, found: QuerySet[Organization]) -> QuerySet[Organization]:

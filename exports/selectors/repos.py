@@ -22,9 +22,13 @@ def user(username: str) -> User:
     return found
 
 
-def repo(uri: str) -> Repo:
-    """The repository at a path such as ``/orgs/CIEL/sources/CIEL/``."""
-    found = Repo.objects.filter(uri=uri).first()
+def repo(uri: str, *, viewer: User | None = None) -> Repo:
+    """The repository at a path such as ``/orgs/CIEL/sources/CIEL/``; see ``version`` for ``viewer``."""
+    repos = Repo.objects.filter(uri=uri)
+    if viewer is not None:
+        mine = Membership.objects.filter(organization=OuterRef("organization"), user=viewer)
+        repos = repos.annotate(viewer_is_member=Exists(mine))
+    found = repos.first()
     if found is None:
         raise errors.NotFound
     return found
@@ -46,10 +50,15 @@ def version(uri: str, name: str, *, viewer: User | None = None) -> RepoVersion:
     return found
 
 
-def membership_of(found: RepoVersion) -> frozenset[int]:
-    """The owning organization's id when the viewer the version was asked for belongs to it."""
-    owner = found.repo.organization_id
+def membership_of(found: Repo | RepoVersion) -> frozenset[int]:
+    """The owning organization's id when the viewer the repository or version was asked for belongs to it."""
+    owner = found.organization_id if isinstance(found, Repo) else found.repo.organization_id
     return frozenset({owner}) if owner is not None and getattr(found, "viewer_is_member", False) else frozenset()
+
+
+def rows_head(of: Repo) -> RepoVersion:
+    """HEAD as far as its rows are concerned, without a query."""
+    return RepoVersion(repo=of, name=HEAD)
 
 
 def head(of: Repo) -> RepoVersion:

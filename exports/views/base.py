@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from rest_framework.request import Request
 
 from core import api, auth, errors
 from core.models import User
 from exports import dialect
-from exports.formats import addresses, stamps, text
+from exports.formats import addresses, archives, stamps, text
 from exports.models import Repo, RepoVersion
 from exports.models.repos import HEAD
 from exports.selectors import access, repos
@@ -75,8 +76,8 @@ class View(api.View):
             self.repo = self.version.repo
             self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(self.version))
         else:
-            self.repo = repos.repo(uri)
-            self.rights = access.over_repo(self.user, self.repo)
+            self.repo = repos.repo(uri, viewer=self.user)
+            self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(self.repo))
         self.rights.demand("read", self.user)
         if self.refuses_head and version == HEAD and self.request.method != "OPTIONS":
             raise HeadRefused(self.request.method or "")
@@ -110,6 +111,11 @@ class View(api.View):
             raise errors.Invalid(f"A valid {word} integer is required.", field=name)
         return int(value)
 
+    @property
+    def zipped(self) -> bool:
+        """``Compress: true``: the whole answer as a zip, paging off."""
+        return self.request.META.get("HTTP_COMPRESS", "").lower() == "true" and self.request.method == "GET"
+
     def updated_since(self) -> Any:
         value = self.request.query_params.get("updatedSince")
         if not value:
@@ -139,6 +145,8 @@ class View(api.View):
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         finished = super().finalize_response(request, response, *args, **kwargs)
+        if "HTTP_COMPRESS" in request.META and self.zipped and finished.status_code == 200:
+            return zipped_json(finished)
         return squeezed(request, finished)
 
 
@@ -172,6 +180,16 @@ def parsed(raw: bytes) -> dict[str, Any]:
 
 def _decode(raw: bytes) -> Any:
     return text.loads(raw.decode("utf-8-sig"))
+
+
+def zipped_json(response: Any) -> Any:
+    """A JSON answer as a zip with the one member ``export.json``; anything else as it is."""
+    if not response.get("Content-Type", "").startswith("application/json"):
+        return response
+    if not response.streaming:
+        response.content = b"".join(archives.zip_of(iter([response.content]), modified=timezone.now()))
+    response["Content-Type"] = "application/zip"
+    return response
 
 
 def squeezed(request: Request, response: Any) -> Any:

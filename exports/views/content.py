@@ -40,7 +40,7 @@ class OfRepo(_Listed):
     finds = "repo"
 
     def get(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
-        return self.listed(_rows(repos.head(self.repo), rows), public=not self.repo.is_private)
+        return self.listed(_rows(repos.rows_head(self.repo), rows), public=not self.repo.is_private)
 
     def post(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
         if not self.repo.is_source:
@@ -81,7 +81,7 @@ class _Row(_Listed):
         # a collection's member lives in its source; the collection only shows it
         if self.request.method not in ("GET", "HEAD", "OPTIONS"):
             raise api.MethodNotAllowed(self.request.method or "", ["GET", "HEAD", "OPTIONS"])
-        self.member = content.in_version(repos.head(self.repo), rows, row)  # type: ignore[arg-type]
+        self.member = content.in_version(repos.rows_head(self.repo), rows, row)  # type: ignore[arg-type]
 
     def written(self) -> HttpResponseBase:
         return dialect.json_response(serializer.stored(self.row, content.row_version(self.row), self.repo))

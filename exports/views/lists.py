@@ -7,10 +7,11 @@ from urllib import parse
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 
 from core import db, errors, paging
 from exports import dialect
-from exports.formats import envelope, text
+from exports.formats import archives, envelope, text
 from exports.selectors import content, documents, rows
 from exports.views import base
 
@@ -20,6 +21,8 @@ Render = Callable[[Any], dict[str, Any]]
 
 def window(view: base.View, total: int) -> paging.Window:
     """The rows asked for: ``limit`` (25, at most 1000, 0 for all) with ``page`` or ``offset``."""
+    if view.zipped:
+        return paging.Window(offset=0, limit=0, total=total)
     limit = view.whole_number("limit")
     limit = DEFAULT if limit is None else min(limit, MOST)
     page, offset = view.whole_number("page", least=1), view.whole_number("offset")
@@ -74,10 +77,10 @@ def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpRespons
     if place.limit:
         found = content.fetch(question, limit=place.limit, offset=place.offset)
         return dialect.json_response([render(one) for one in found], headers=told)
-    slot = documents.Slot()
-    return StreamingHttpResponse(
-        Streamed(_all(question, place.offset, render), slot), content_type="application/json", headers=told
-    )
+    slot, blocks, kind = documents.Slot(), _all(question, place.offset, render), "application/json"
+    if view.zipped:
+        blocks, kind = archives.zip_of(blocks, modified=timezone.now()), "application/zip"
+    return StreamingHttpResponse(Streamed(blocks, slot), content_type=kind, headers=told)
 
 
 def _all(question: rows.Rows, offset: int, render: Render) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ class Document(base.View):
     """A repository or version, with as many of its rows as asked for."""
 
     def document(self, version: RepoVersion, top: dict[str, Any]) -> HttpResponseBase:
-        zipped = self.request.META.get("HTTP_COMPRESS", "").lower() == "true"
+        zipped = self.zipped
         wanted, told = self.wanted(version, unlimited=zipped)
         if zipped:
             return self.streamed(version, top, wanted, told, zipped=True)
