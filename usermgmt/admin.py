@@ -33,6 +33,7 @@ from usermgmt.models import (
     ServiceRequestEvent,
     UserService,
 )
+from usermgmt.selectors import reviews
 from usermgmt.services import clients, provision
 
 Decision = Callable[[Any], None]
@@ -149,6 +150,7 @@ class ApiClients(StaffOnly):
     ordering = ("submitted_at", "id")
     actions = ["approve", "deny", "suspend", "reinstate", "revoke", "narrow"]
     change_form_template = "usermgmt/admin/client.html"
+    change_list_template = "usermgmt/admin/clients.html"
     fieldsets = (
         (None, {"fields": ("name", "api", "state", "description", "url", "data_use", "shown_networks")}),
         ("Requester", {"fields": ("owner", "owner_name", "owner_email", "position", "institution", "owner_standing")}),
@@ -159,6 +161,9 @@ class ApiClients(StaffOnly):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), "times": reviews.times()})
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return tuple(str(name) for _, options in self.fieldsets for name in options["fields"])

@@ -52,6 +52,16 @@ def test_the_queue(browser: Client) -> None:
     assert browser.post(f"{QUEUE}{client.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
+def test_review_times(browser: Client) -> None:
+    """UM41: the queue tells how long decisions took."""
+    assert "Decisions in the last 90 days: 0" in browser.get(QUEUE).content.decode()
+    clients.approve(world.pending(), actor=world.reviewer())
+    world.pending()
+    page = browser.get(QUEUE).content.decode()
+    assert "Decisions in the last 90 days: 1" in page
+    assert "waiting now: 1" in page
+
+
 def test_approving(browser: Client, staff: User) -> None:
     """UM41: one decision; the message tells what changed and what someone else decided first."""
     first, second = world.pending(name="First"), world.pending(name="Second")
