@@ -44,11 +44,12 @@ def fill(records: int) -> None:
 
     from downloads import services
     from downloads.formats import samples
-    from downloads.jobs import ingest
+    from downloads.jobs import ingest, rerender
 
     with tempfile.TemporaryDirectory(prefix="quincunx-bench-") as folder:
         for _provider, path in samples.write_all(pathlib.Path(folder), records=SAMPLES):
             services.import_archive(str(path), ingest.Options())
+    rerender.rerender()  # later archives have brought new raw columns
     copies = max(0, records // SAMPLES - 1)
     measure.say(f"multiplying {SAMPLES} samples by {copies + 1}")
     with connection.cursor() as cursor:

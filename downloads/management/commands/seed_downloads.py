@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from downloads import services
 from downloads.formats import samples
-from downloads.jobs import ingest
+from downloads.jobs import ingest, rerender
 
 
 class Command(BaseCommand):
@@ -31,3 +31,4 @@ class Command(BaseCommand):
                     f"{provider.title}: {report.read} read, {report.added} added, {report.changed} changed, "
                     f"{report.unchanged} unchanged, {report.removed} removed, {report.rejects} rejected"
                 )
+        rerender.rerender()  # later archives have brought new raw columns
