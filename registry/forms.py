@@ -38,7 +38,6 @@ class SourceForm(forms.ModelForm[Harvest]):
             "shrink_limit",
             "skip_broken_folders",
             "serve_invalid",
-            "repair_points",
             "max_connections",
             "full_check_days",
             "cql_filter",

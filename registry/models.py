@@ -31,7 +31,6 @@ class HarvestType(models.TextChoices):
     WAF = "WAF"
     ERDDAP_WAF = "ERDDAP-WAF"
     CSW = "CSW"
-    THREDDS = "THREDDS"
     DOCUMENT = "DOCUMENT"
     SITEMAP = "SITEMAP"
 
@@ -123,8 +122,6 @@ class Harvest(models.Model):
     )
     skip_broken_folders = models.BooleanField(default=False)
     serve_invalid = models.BooleanField(default=False)
-    repair_points = models.BooleanField(default=False, help_text="Widen point boxes in the served copy.")
-    respect_robots = models.BooleanField(default=False)
     max_connections = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(16)]
     )
@@ -265,7 +262,6 @@ class HarvestRun(models.Model):
     failure_code = models.CharField(max_length=20, blank=True)
     failure_message = models.TextField(blank=True)
     ckan_outcome = models.CharField(max_length=200, blank=True)
-    undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -315,8 +311,6 @@ class RunChange(models.Model):
     title = models.TextField(blank=True)
     old_sha256 = models.CharField(max_length=64, blank=True)
     new_sha256 = models.CharField(max_length=64, blank=True)
-    # The row as it was, so that a swap can be undone within seven days.
-    previous = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering = ["id"]
@@ -367,7 +361,7 @@ class Subscription(models.Model):
     harvest = models.ForeignKey(Harvest, on_delete=models.CASCADE, related_name="subscriptions")
     event = models.CharField(max_length=7, choices=Event.choices, default=Event.FAILURE)
     webhook_url = models.CharField(max_length=2000, validators=[web_address], blank=True, help_text="Empty: by mail.")
-    secret = models.CharField(max_length=64, blank=True, editable=False)
+    secret = models.CharField(max_length=64, blank=True, help_text="Signs the webhook.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -328,7 +328,7 @@ def served_file(slug: str, name: str) -> Record:
 
 
 def live_blobs(keys: Collection[str]) -> set[str]:
-    """Those of the given keys whose bytes somebody still needs: a record, a run in progress, or an undo."""
+    """Those of the given keys whose bytes somebody still needs: a record or a run in progress."""
     by_hash = {key.rpartition("/")[2]: key for key in keys if key.startswith("registry/docs/")}
     uploads = {key for key in keys if key.startswith("registry/uploads/")}
     active = HarvestRun.objects.filter(state__in=HarvestRun.ACTIVE, job__params__upload__in=uploads)
@@ -338,5 +338,4 @@ def live_blobs(keys: Collection[str]) -> set[str]:
     for model in (Record, StagedRecord):
         live = model.objects.filter(content_sha256__in=hashes).values_list("content_sha256", flat=True)
         kept |= {by_hash[sha256] for sha256 in live.distinct()}
-    undoable = RunChange.objects.filter(old_sha256__in=hashes, previous__isnull=False)
-    return kept | {by_hash[sha256] for sha256 in undoable.values_list("old_sha256", flat=True).distinct()}
+    return kept

@@ -18,7 +18,7 @@ import aiohttp
 from django.conf import settings
 
 from core import jobs as core_jobs
-from registry.formats import listing, validation
+from registry.formats import listing, sitemap, validation
 from registry.jobs import client, stage
 
 
@@ -197,3 +197,37 @@ def _note_folders(
             continue
         seen.add(link.url)
         folders.append((link.url, depth + 1))
+
+
+def walk_sitemap(
+    network: client.Network,
+    source: Source,
+    *,
+    emit: Callable[[list[stage.Listed]], object],
+    check: Callable[[], None],
+) -> Found:
+    """Every address a sitemap names, and those of the sitemaps of an index, within the source's scope."""
+    root = listing.normalise_url(source.url)
+    seen, waiting = {root}, deque([root])
+    while waiting:
+        check()
+        url = waiting.popleft()
+        found = _sitemap(network, url)
+        emit([stage.Listed(address, address) for address in found.documents if wanted(address, source, root)])
+        fresh = [address for address in found.sitemaps if address not in seen and wanted(address, source, root)]
+        seen.update(fresh)
+        waiting.extend(fresh)
+    return Found()
+
+
+def _sitemap(network: client.Network, url: str) -> sitemap.Sitemap:
+    try:
+        answer = network.call(network.fetch(url, cap=settings.REGISTRY_MAX_LISTING_BYTES))
+    except client.FetchError as error:
+        raise _failure(url, error) from error
+    if answer.status != 200:
+        raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: the server answered {answer.status}.")
+    try:
+        return sitemap.read(answer.body)
+    except sitemap.UnreadableSitemapError as error:
+        raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: {error}.") from error

@@ -26,6 +26,11 @@ SETTLED_AFTER: Final = timedelta(minutes=2)
 SETTLED_LISTING: Final = timedelta(hours=26)
 STORE_TRIES: Final = 3
 STORE_STATUS: Final = (200, 201, 204)
+EXAMINERS: Final = 2
+EXAMINE_AT_ONCE: Final = 8
+
+# The SHA-256 of a document and what validation says; no verdict for bytes that were validated before.
+Examined = tuple[str, validation.Verdict | None]
 
 
 class StorageDownError(Exception):
@@ -64,6 +69,15 @@ def _http_date(value: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+@dataclass(slots=True)
+class _Case:
+    """A fetched document that waits for its verdict."""
+
+    body: bytes
+    waiting: stage.Waiting
+    done: asyncio.Future[Examined]
+
+
 class Pool:
     """Workers on the network's loop: `put` batches in, `take` results out, `raise_fatal` says why all stopped."""
 
@@ -78,6 +92,9 @@ class Pool:
         # half of the workers fetch while the others validate and store
         for _ in range(network.limits.per_host + network.limits.connections):
             network.start(self._work())
+        self._examining: asyncio.Queue[_Case] = asyncio.Queue()
+        for _ in range(EXAMINERS):
+            network.start(self._examine_batches())
 
     def put(self, batch: Sequence[stage.Waiting]) -> None:
         """Hand over documents; the caller keeps `in_flight` bounded."""
@@ -117,6 +134,23 @@ class Pool:
                 self._fatal = error
                 return
 
+    async def _examined(self, body: bytes, waiting: stage.Waiting) -> Examined:
+        case = _Case(body, waiting, asyncio.get_running_loop().create_future())
+        self._examining.put_nowait(case)
+        return await case.done
+
+    async def _examine_batches(self) -> None:
+        """Hand documents to the threads several at a time: a change of threads costs as much as half a validation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            cases = [await self._examining.get()]
+            while len(cases) < EXAMINE_AT_ONCE and not self._examining.empty():
+                cases.append(self._examining.get_nowait())
+            found = await loop.run_in_executor(self._network.threads, _examine_all, cases)
+            for case, examined in zip(cases, found, strict=True):
+                if not case.done.done():
+                    case.done.set_result(examined)
+
     async def _document(self, waiting: stage.Waiting) -> stage.Result:
         if waiting.same_listing or self._options.stored_only:
             return await self._revalidate(waiting)
@@ -130,8 +164,7 @@ class Pool:
             return await self._same_bytes(waiting, answer)
         if answer.status != 200:
             return self._failed(waiting, "status", f"The server answered {answer.status}.")
-        loop = asyncio.get_running_loop()
-        sha256, verdict = await loop.run_in_executor(self._network.threads, _examine, answer.body, waiting)
+        sha256, verdict = await self._examined(answer.body, waiting)
         if verdict is None:
             return await self._same_bytes(waiting, answer)
         await store(self._network, sha256, answer.body)
@@ -222,7 +255,11 @@ def _conditions(waiting: stage.Waiting) -> dict[str, str]:
     return {name: value for name, value in conditions.items() if value}
 
 
-def _examine(body: bytes, waiting: stage.Waiting) -> tuple[str, validation.Verdict | None]:
+def _examine_all(cases: Sequence[_Case]) -> list[Examined]:
+    return [_examine(case.body, case.waiting) for case in cases]
+
+
+def _examine(body: bytes, waiting: stage.Waiting) -> Examined:
     """Hash and, unless the bytes are those we validated before, validate; runs in a thread."""
     sha256 = hashlib.sha256(body).hexdigest()
     return sha256, None if sha256 == waiting.content_sha256 else validation.validate(body)

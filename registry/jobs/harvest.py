@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from core import jobs as core_jobs
-from registry.formats import validation
+from registry.formats import listing, validation
 from registry.jobs import catalogue, client, crawl, fetch, finish, stage, swap, upload
 from registry.models import Harvest, HarvestRun, HarvestType, RunIssue
 
@@ -132,7 +132,13 @@ class _Harvesting:
             return
         listed = _Batches(self._emit)
         source = crawl.Source.of(self.run.settings)
-        found = crawl.crawl(network, source, emit=listed.add, check=self.attempt.check)
+        kind = self.run.settings["harvest_type"]
+        if kind == HarvestType.DOCUMENT:
+            listed.add([stage.Listed(listing.normalise_url(source.url), listing.normalise_url(source.url))])
+            found = crawl.Found()
+        else:
+            walk = crawl.walk_sitemap if kind == HarvestType.SITEMAP else crawl.crawl
+            found = walk(network, source, emit=listed.add, check=self.attempt.check)
         listed.flush()
         for folder in found.broken:
             self.listed += self.staged.carry_folder(folder)

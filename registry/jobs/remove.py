@@ -14,7 +14,6 @@ from registry.models import Harvest, HarvestRun, Organization, RunChange, RunIss
 
 BATCH: Final = 5000
 FAILED_DAYS: Final = 180
-UNDO_DAYS: Final = 7
 
 
 def work(attempt: core_jobs.Run) -> dict[str, Any]:
@@ -81,11 +80,4 @@ def prune_runs() -> int:
         old = [row[0] for row in cursor.fetchall()]
     for run_id in old:
         forget_run(run_id)
-    _forget_previous()
     return len(old)
-
-
-def _forget_previous() -> None:
-    """After seven days a swap can no longer be undone, so what there was before need not be kept."""
-    border = timezone.now() - timedelta(days=UNDO_DAYS)
-    RunChange.objects.filter(run__finished_at__lt=border, previous__isnull=False).update(previous=None)

@@ -29,30 +29,24 @@ class Counts:
     stale: int
 
 
-_PREVIOUS = ", ".join(
-    f"'{name}', " + (f"encode(r.{name}, 'hex')" if name == "identity_sha256" else f"r.{name}")
-    for name in (*stage.ALL_COLUMNS, "stale_since", "fetch_issue", "first_seen", "last_seen", "changed_at")
-)
-
-# A changed or new document, and what there was before (for the undo).
-_NOTE_CHANGES = f"""
-INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256, previous)
+# A changed or new document.
+_NOTE_CHANGES = """
+INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256)
 SELECT %(run)s, s.identity, CASE WHEN r.id IS NULL THEN 'added' ELSE 'changed' END, s.title,
-    coalesce(r.content_sha256, ''), s.content_sha256,
-    CASE WHEN r.id IS NOT NULL THEN jsonb_build_object({_PREVIOUS}) END
+    coalesce(r.content_sha256, ''), s.content_sha256
 FROM registry_stagedrecord s
 LEFT JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
 WHERE s.run_id = %(run)s AND s.outcome = 'fetched' AND r.content_sha256 IS DISTINCT FROM s.content_sha256
 ORDER BY s.id
 """
 
-_REMOVE = f"""
+_REMOVE = """
 WITH gone AS (
     DELETE FROM registry_record r WHERE r.harvest_id = %(harvest)s AND NOT EXISTS (
         SELECT 1 FROM registry_stagedrecord s WHERE s.run_id = %(run)s AND s.identity_sha256 = r.identity_sha256)
     RETURNING r.*)
-INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256, previous)
-SELECT %(run)s, r.identity, 'removed', r.title, r.content_sha256, '', jsonb_build_object({_PREVIOUS})
+INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256)
+SELECT %(run)s, r.identity, 'removed', r.title, r.content_sha256, ''
 FROM gone r ORDER BY r.identity
 """
 

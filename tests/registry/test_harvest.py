@@ -483,3 +483,25 @@ def test_blob_is_the_document(add_harvest: Add, source: demo_source.Source) -> N
     record = Record.objects.get(file_id=samples.identifier(0))
     with blobs.reader(fetch.blob_key(record.content_sha256)) as reader:
         assert reader.read() == source.files["station_000.xml"].body
+
+
+def test_single_document(add_harvest: Add, served: demo_source.Server) -> None:
+    """X30: a source may be one document."""
+    harvest = add_harvest(url=f"{served.url('nginx')}station_000.xml", harvest_type="DOCUMENT")
+    made = run(harvest)
+    assert (made.state, harvest.last_record_count, harvest.last_good_count) == ("ok", 1, 1)
+
+
+def test_sitemap(add_harvest: Add, source: demo_source.Source, served: demo_source.Server) -> None:
+    """X30: a sitemap, or an index of sitemaps, names the documents; a page that is none fails the run."""
+    space = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
+    index = f"<sitemapindex {space}><sitemap><loc>{served.url('nginx')}map.xml</loc></sitemap></sitemapindex>"
+    urls = "".join(f"<url><loc>{served.url('nginx')}{name}</loc></url>" for name in list(source.files))
+    source.put("map.xml", f"<urlset {space}>{urls}<url><loc>ftp://x/y.xml</loc></url></urlset>".encode())
+    source.put("index.xml", index.encode())
+    harvest = add_harvest(url=f"{served.url('nginx')}index.xml", harvest_type="SITEMAP")
+    made = run(harvest)
+    assert (made.state, made.failure_message, harvest.last_good_count) == ("ok", "", 6)
+    source.put("map.xml", b"<html/>")
+    assert run(harvest).failure_code == "listing_failed"
+    assert Record.objects.count() == 6
