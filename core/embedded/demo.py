@@ -95,7 +95,7 @@ def run(folder: pathlib.Path, *, check: bool, port: int | None) -> int:
         step(env, "prepare")
         start_programs(house, folder, env, port)
         if check:
-            return supervisor.run_once(programs.manage("demo", "check", base_url), env=env)
+            return supervisor.run_once(programs.manage("demo", "check", base_url), env=quiet(env))
         step(env, "lines", base_url)
         say(f"{base_url} · data and logs in {folder} · Ctrl-C stops everything")
         return house.keep()
@@ -140,8 +140,13 @@ def secret_key(folder: pathlib.Path) -> str:
 
 def step(env: dict[str, str], *args: str) -> None:
     """One step that needs Django, in a process of its own, so that this one stays small."""
-    if status := supervisor.run_once(programs.manage("demo", *args), env=env):
+    if status := supervisor.run_once(programs.manage("demo", *args), env=quiet(env)):
         raise process.Failed(f"manage.py demo {args[0]}: ended with status {status}")
+
+
+def quiet(env: dict[str, str]) -> dict[str, str]:
+    """The environment of a step that prints for the person: log lines only where something is wrong."""
+    return {"LOG_LEVEL": "WARNING", **env}
 
 
 def start_programs(house: supervisor.Supervisor, folder: pathlib.Path, env: dict[str, str], port: int) -> None:
