@@ -98,7 +98,8 @@ def deliver(ident: str, extension: str) -> Delivery:
     build = download.build
     if download.state != Download.State.DONE or build is None:
         raise errors.Conflict(f"This download failed: {download.error}", code="failed", download=download)
-    if build.state == Build.State.DELETED or not _is_stored(build):
+    etag = None if build.state == Build.State.DELETED else _stored_etag(build)
+    if etag is None:
         raise errors.Gone("The file of this download is gone.", hint=AGAIN, query=shown_query(download))
     filename = members.file_name(
         str(download.uuid), form=download.form, core_type=download.core_type, core_source=_core_source(download)
@@ -108,7 +109,7 @@ def deliver(ident: str, extension: str) -> Delivery:
         filename=filename,
         content_type=members.media_type(download.form),
         size=build.size or 0,
-        etag=build.sha256[:32],
+        etag=etag,
         sha256=build.sha256,
         modified=build.finished_at,
     )
@@ -119,18 +120,20 @@ def _core_source(download: Download) -> str:
     return asked.core_source if asked else "indexterms"
 
 
-def _is_stored(build: Build) -> bool:
-    """Whether the blob is there; one that is missing is noted, so that the next request builds anew.
+def _stored_etag(build: Build) -> str | None:
+    """The blob's entity tag, which a client sees at the store too; None if the blob is missing.
 
-    A store that does not answer proves nothing: the link is given all the same.
+    A missing one is noted, so that the next request builds anew. A store that does not answer proves nothing: the link
+    is given all the same, with a tag of our own.
     """
     try:
         found = blobs.stat(build.blob_key)
     except blobs.StoreUnavailable:
-        return True
+        return build.sha256[:32]
     if found is None:
         Build.objects.filter(pk=build.pk).update(state=Build.State.DELETED)
-    return found is not None
+        return None
+    return found.etag
 
 
 def owned(user: User, *, limit: int, offset: int) -> tuple[int, list[Download]]:

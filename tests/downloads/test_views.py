@@ -442,10 +442,11 @@ def test_link(client: Client) -> None:
         data = answer.read()
         assert answer.headers["Content-Type"] == "application/zip"
         assert f"{ident(body)}.zip" in answer.headers["Content-Disposition"]
+        assert answer.headers["ETag"] == head["ETag"]
     assert head["Content-Length"] == str(len(data))
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     assert head["Repr-Digest"] == f"sha-256=:{digest}:"
-    ranged = urllib.request.Request(found["Location"], headers={"Range": "bytes=10-19"})
+    ranged = urllib.request.Request(found["Location"], headers={"Range": "bytes=10-19", "If-Range": head["ETag"]})
     with urllib.request.urlopen(ranged) as answer:
         assert (answer.status, answer.read()) == (206, data[10:20])
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
