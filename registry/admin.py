@@ -111,9 +111,9 @@ class Harvests(admin.ModelAdmin[Harvest]):
     def good_and_bad(self, harvest: Harvest) -> SafeString:
         """A chart of the last good runs that needs no script."""
         runs = list(harvest.runs.filter(state=HarvestRun.State.OK).order_by("-id")[:30])
-        rows = ((r.finished_at, r.good, r.bad, max(r.done, 1), r.good) for r in reversed(runs))
+        rows = ((f"{r.finished_at:%Y-%m-%d %H:%M}", r.good, r.bad, max(r.done, 1), r.good) for r in reversed(runs))
         bar = '<meter max="{}" value="{}"></meter>'
-        line = "<tr><td>{:%Y-%m-%d %H:%M}</td><td>{} good</td><td>{} bad</td><td>" + bar + "</td></tr>"
+        line = "<tr><td>{}</td><td>{} good</td><td>{} bad</td><td>" + bar + "</td></tr>"
         return format_html("<table>{}</table>", format_html_join("", line, rows))
 
     def save_model(self, request: HttpRequest, obj: Harvest, form: Any, change: bool) -> None:
