@@ -106,7 +106,7 @@ def test_statements(program: world.Program, django_assert_max_num_queries: Any) 
     world.person("mgatto")
     with django_assert_max_num_queries(8):
         assert add(program).status_code == 200
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(2):
         assert add(program).status_code == 400
 
 

@@ -21,6 +21,7 @@ class Standing:
     grants_by_webhook: bool
     user_id: int | None
     has_access: bool
+    has_request: bool
     was_denied: bool
     was_reopened: bool
 
@@ -29,6 +30,8 @@ class Standing:
 _SQL = """
 SELECT s.id, s.grant_mode = 'webhook', u.id,
     EXISTS (SELECT FROM usermgmt_userservice h WHERE h.user_id = u.id AND h.service_id = s.id),
+    EXISTS (SELECT FROM usermgmt_servicerequest q
+            WHERE q.user_id = u.id AND q.service_id = s.id AND NOT (q.state = 'denied')),
     EXISTS (SELECT FROM usermgmt_servicerequest d
             WHERE d.user_id = u.id AND d.service_id = s.id AND d.state = 'denied'),
     EXISTS (SELECT FROM usermgmt_servicerequest r JOIN usermgmt_servicerequest d

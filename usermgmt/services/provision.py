@@ -41,8 +41,9 @@ def add(*, service: str, username: str, caller: callers.Caller, address: network
         raise errors.NotFound(code="user")
     if found.has_access:
         raise errors.Invalid(code="has_access", user=username, service=service)
+    # A call a login is normal, so that duplicates end here; the insert below settles those at the same moment.
     # A call never overturns a decision of staff: after a denial they look again, at most once in 30 days.
-    if found.was_reopened:
+    if found.has_request or found.was_reopened:
         raise errors.Invalid(code="duplicate", user=username, service=service)
     state = State.PENDING if found.was_denied else State.APPROVED
     with transaction.atomic():
