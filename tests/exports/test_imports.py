@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
+from django.utils import timezone
 
 from core import jobs
+from core.models import Job
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import download
 
@@ -171,6 +174,34 @@ def test_limits(world: World, data: bytes, words: str) -> None:
     assert report["task"]["state"] == "FAILURE"
     assert words in report["task"]["message"]
     assert report["created"] == []
+
+
+def test_goes_on(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X43: an import that is interrupted goes on behind its last batch: every record is done and noted once."""
+    from exports.jobs.imports import rows, work
+
+    assert world.boss.delete(world.path).status_code == 204
+    monkeypatch.setattr(work, "BATCH", 2)
+    whole, calls = rows.write, []
+
+    def break_once(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OperationalError("the server closed the connection unexpectedly")
+        whole(*arguments)
+
+    monkeypatch.setattr(rows, "write", break_once)
+    answer = world.boss("POST", "/importers/bulk-import/", archive)
+    jobs.run_queued()
+    assert Job.objects.filter(kind="exports.import", state="queued").update(available_at=timezone.now()) == 1
+    jobs.run_queued()
+    path = f"/importers/bulk-import/?task={answer.json()['id']}&result=report"
+    report = json.loads(b"".join(world.boss.get(path).streaming_content))
+    assert report["failed"] == report["unchanged"] == []
+    assert sorted(entry["url"] for entry in report["created"]) == sorted({entry["url"] for entry in report["created"]})
+    assert len(report["created"]) == 4 + 3 + 1
+    world.build(f"{world.path}v1/")
+    assert exported(download(world, f"{world.path}v1/"))["concepts"] == exported(archive)["concepts"]
 
 
 def test_rights(world: World) -> None:

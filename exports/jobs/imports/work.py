@@ -96,6 +96,7 @@ class Work:
         self._owner = str(options.get("owner", "") or "")
         self._target: archive.Target | None = None
         self._done = self._total = 0
+        self._skip = importing.done if importing else 0
 
     def whole(self, file: BinaryIO) -> None:
         """Check the whole file, then write it; all or nothing when ``atomic``."""
@@ -126,11 +127,10 @@ class Work:
         return transaction.atomic() if self._run is None else self._run.fenced()
 
     def _write(self, items: Iterator[feeds.Item]) -> None:
-        skip = self._importing.done if self._importing else 0
         for group in _groups(items):
             self._check()
             # a header is needed again by a restarted attempt; anything else committed before is behind us
-            if self._done + len(group) <= skip and group[0].kind != "header":
+            if self._done + len(group) <= self._skip and group[0].kind != "header":
                 self._done += len(group)
                 continue
             self._commit(group, lambda group=group: self._apply(group))  # type: ignore[misc]
@@ -145,7 +145,8 @@ class Work:
             self.book.save()
             self._done += len(group)
             if self._importing is not None:
-                ImportJob.objects.filter(pk=self._importing.pk).update(done=self._done, options=self.options)
+                reached = max(self._done, self._skip)
+                ImportJob.objects.filter(pk=self._importing.pk).update(done=reached, options=self.options)
 
     def _apply(self, group: list[feeds.Item]) -> None:
         kind = group[0].kind
