@@ -116,9 +116,15 @@ def write_all(folder: Path, *, records: int, seed: int = 1) -> list[tuple[Provid
     made = []
     for provider, count in zip(PROVIDERS, counts, strict=True):
         path = folder / provider.file
-        _Writer(provider, count, random.Random(f"{seed}/{provider.code}")).write(path)  # noqa: S311 - samples, not secrets
+        write(provider, path, records=count, seed=seed)
         made.append((provider, path))
     return made
+
+
+def write(provider: Provider, path: Path, *, records: int, seed: int = 1) -> None:
+    """Write one provider's archive."""
+    chance = random.Random(f"{seed}/{provider.code}")  # noqa: S311 - samples, not secrets
+    _Writer(provider, records, chance).write(path)
 
 
 class _Writer:
