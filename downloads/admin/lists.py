@@ -14,7 +14,7 @@ from core.admin import ReadOnly
 _COUNTED = 10_000
 
 
-class EstimatedPaginator(Paginator):  # type: ignore[type-arg]
+class EstimatedPaginator(Paginator):
     """Counts at most a few thousand rows; an unfiltered list shows the planner's estimate."""
 
     @cached_property

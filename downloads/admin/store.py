@@ -67,7 +67,7 @@ class Rows(BigList):
     """A row version: the provider's words beside the index terms made from them."""
 
     table: tuple[terms.Term, ...] = ()
-    list_display = ("uuid", "recordset", "v_from", "v_to")
+    list_display: tuple[str, ...] = ("uuid", "recordset", "v_from", "v_to")
     list_select_related = ("recordset",)
     search_fields = ("uuid__exact",)
     search_help_text = "uuid"

@@ -69,7 +69,8 @@ class Downloads(BigList):
     actions = ("cancel", "retry_failed", "expire", "pin", "unpin", "resend")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Download]:
-        return super().get_queryset(request).annotate(asked=Count("claims"))
+        found: QuerySet[Download] = super().get_queryset(request).annotate(asked=Count("claims"))
+        return found
 
     @admin.display(description="query")
     def query(self, download: Download) -> str:
