@@ -182,3 +182,31 @@ def test_exact_title_first(client: Any, token: str, shelf: None, settings: Any) 
     found = find(client, token, "whale")
     assert found[0] == 900
     assert found[1:] == sorted(found[1:])
+
+
+def test_suggestions(client: Any, token: str, shelf: None) -> None:
+    """N43: `?suggest=` gives titles and creators that begin with or resemble the text; a search without hits too."""
+    headers = {"access-token": token}
+
+    def suggest(text_: str, most: str = "10") -> list[dict[str, Any]]:
+        body = client.get(f"/api/basic_search/{text_}?suggest={most}", headers=headers).json()
+        assert body["count"] == len(body["data"])
+        found: list[dict[str, Any]] = body["data"]
+        return found
+
+    assert suggest("mob")[0] == {
+        "label": "Moby-Dick", "kind": "title", "href": "http://testserver/api/v1.0/repo_items/6804",
+    }  # fmt: skip
+    assert suggest("MELV")[0] == {
+        "label": "Melville, Herman", "kind": "creator",
+        "href": "http://testserver/api/v1.1/basic_search/Melville%2C+Herman",
+    }  # fmt: skip
+    assert "Moby-Dick" in [one["label"] for one in suggest("mobi")]
+    assert len(suggest("whale", "1")) == 1
+    assert "Hidden whale" not in [one["label"] for one in suggest("hidden")]
+    assert suggest("%25") == []
+    for bad in ("0", "x", ""):
+        check_problem(client.get(f"/api/basic_search/a?suggest={bad}", headers=headers), 400)
+    nothing = client.get("/api/basic_search/mobydikc", headers=headers).json()
+    assert nothing["count"] == 0
+    assert "Moby-Dick" in [one["label"] for one in nothing["suggestions"]]
