@@ -84,8 +84,12 @@ def keep(server: postgres.Postgres) -> None:
         fresh.mkdir(mode=0o700)
         for part in ("data", "credentials.json", "made"):
             copy(server.folder / part, fresh / part)
-        if not (KEPT / key()).exists():
+        try:
             fresh.rename(KEPT / key())
+        except OSError:
+            # Another session made the same cluster meanwhile; anything else is an error.
+            if not (KEPT / key()).exists():
+                raise
     server.start()
     newest_first = sorted(KEPT.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in newest_first[NEWEST:]:
