@@ -14,11 +14,11 @@ from core.admin import ReadOnly
 _COUNTED = 10_000
 
 
-class EstimatedPaginator(Paginator):
+class EstimatedPaginator(Paginator[Any]):
     """Counts at most a few thousand rows; an unfiltered list shows the planner's estimate."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         rows: Any = self.object_list
         counted = int(rows.order_by()[:_COUNTED].count())
         if counted < _COUNTED:
