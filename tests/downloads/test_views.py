@@ -510,8 +510,11 @@ def statements(context: CaptureQueriesContext) -> list[str]:
 
 
 def test_statements_of_each_path(client: Client) -> None:
-    """D47: SQL statements of a request hit, a status read and the link."""
-    body = client.get(url()).json()
+    """D47: SQL statements of a request, new and known, of a status read and of the link."""
+    with CaptureQueriesContext(connection) as context:
+        body = client.get(url()).json()
+    asked = [sql for sql in statements(context) if "announced_at" not in sql.partition("WHERE")[0] or "INSERT" in sql]
+    assert len(asked) <= 10, asked  # noting that the broker has heard comes after the commit
     for path, most in ((url(), 4), (f"/status/{ident(body)}", 2), (f"/v2/download/{ident(body)}", 2)):
         with CaptureQueriesContext(connection) as context:
             client.get(path)

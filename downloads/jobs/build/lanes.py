@@ -19,10 +19,13 @@ _OUTSIDE = Q(state=Build.State.WAITING, job=None)
 
 
 def start(build: Build) -> None:
-    """Give a build its job; in the caller's transaction."""
+    """Give a build its job, in the caller's transaction; a build not saved yet is inserted with it."""
     job, _created = jobs.submit(KINDS[Build.Lane(build.lane)], {"build": str(build.pk)})
     build.job = job
-    Build.objects.filter(pk=build.pk).update(job=job)
+    if build._state.adding:
+        build.save(force_insert=True)
+    else:
+        Build.objects.filter(pk=build.pk).update(job=job)
 
 
 def let_in(caller: str) -> None:
