@@ -67,8 +67,12 @@ class DownloadRequest:
         return hashes.query_hash(self.seven)
 
     def request_key(self, data_version: int) -> str:
-        """SHA-256 hex; equal if and only if the same caller would get the same job (contract §3.1)."""
-        return hashes.digest([hashes.canonical(self.rq), hashes.canonical(self.mq), *self._rest(data_version)])
+        """SHA-256 hex; equal if and only if the same caller would get the same job (contract §3.1).
+
+        The normal forms are in it because the canonical ones sort every list, corners and coordinates too.
+        """
+        sent = [hashes.canonical(self.rq), hashes.canonical(self.mq)]
+        return hashes.digest([*sent, self.normal_rq, self.normal_mq, *self._rest(data_version)])
 
     def build_key(self, data_version: int) -> str:
         """SHA-256 hex; equal for equivalent spellings, which share one build (contract §3.1)."""

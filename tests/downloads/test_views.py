@@ -157,6 +157,43 @@ def test_colliding_queries(client: Client) -> None:
     assert rows == [3, 0]
 
 
+def shape(**value: Any) -> dict[str, Any]:
+    return {"geopoint": {"type": "geo_shape", "value": value}}
+
+
+def polygon(*corners: tuple[float, float]) -> dict[str, Any]:
+    value = [{"lat": lat, "lon": lon} for lat, lon in corners]
+    return {"geopoint": {"type": "geo_polygon", "value": value}}
+
+
+SAME_NUMBERS = [
+    (polygon((0, 0), (0, 9), (9, 9), (9, 0)), polygon((0, 0), (9, 9), (0, 9), (9, 0))),
+    (
+        shape(type="circle", coordinates=[10, 20], radius="5km"),
+        shape(type="circle", coordinates=[20, 10], radius="5km"),
+    ),
+    (
+        shape(type="envelope", coordinates=[[-10, 30], [40, 20]]),
+        shape(type="envelope", coordinates=[[40, 20], [-10, 30]]),
+    ),
+    (
+        shape(type="Polygon", coordinates=[[[0, 10], [20, 10], [20, 30], [0, 10]]]),
+        shape(type="Polygon", coordinates=[[[10, 0], [10, 20], [30, 20], [10, 0]]]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "two"), SAME_NUMBERS, ids=["bow-tie", "circle", "envelope", "polygon"])
+def test_places_of_the_same_numbers(client: Client, one: dict[str, Any], two: dict[str, Any]) -> None:
+    """D6: places that differ only in the order of their numbers are two jobs and two builds; a list is still a set."""
+    found = [v2(client, rq=query, mq=None).json() for query in (one, two, one)]
+    assert ident(found[0]) != ident(found[1])
+    assert ident(found[0]) == ident(found[2])
+    assert len(set(Download.objects.values_list("build_id", flat=True))) == 2
+    lists = [v2(client, rq={"genus": names}).json() for names in (["acer", "quercus"], ["quercus", "acer"])]
+    assert ident(lists[0]) == ident(lists[1])
+
+
 PATHS = [
     "/?query={}",
     "/status/{uuid}",
