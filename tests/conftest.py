@@ -235,6 +235,13 @@ def smtp(settings: Any) -> Iterator[mailbox.Mailbox]:
 
 
 @pytest.fixture(autouse=True)
+def _one_connection(settings: Any, request: pytest.FixtureRequest) -> None:
+    """Directory searches have a connection of their own, which cannot see what a test's transaction wrote."""
+    if "transactional_db" not in request.fixturenames:
+        settings.USERMGMT_SEARCH_DATABASE = "default"
+
+
+@pytest.fixture(autouse=True)
 def _no_leftovers() -> Iterator[None]:
     """Counters and caches of one test must not reach the next."""
     yield
