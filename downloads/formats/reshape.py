@@ -17,15 +17,20 @@ from downloads.formats import cells
 Convert = Callable[[bytes], bytes]
 _CRLF = b"\r\n"
 _LONGEST_CELL = 1 << 24
+_EMPTY = -1
+"""The place of an empty cell, which then stands last."""
 _STAND_IN = b"\0"
 """For a comma within quotes; no stored text can hold it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reshape:
-    """What to do to each row; `columns` are places behind the id (None: all), `key` maps the id."""
+    """What to do to each row; `columns` are places behind the id (None: all), `key` maps the id.
 
-    columns: Sequence[int] | None = None
+    A place that is None is a column the rows do not have: its cells are empty.
+    """
+
+    columns: Sequence[int | None] | None = None
     delimiter: str = cells.COMMA
     is_safe: bool = False
     key: Callable[[bytes], bytes] | None = None
@@ -41,7 +46,7 @@ class Reshape:
         if self.key is not None:
             steps.append(_keyed(self.key))
         if self.columns is not None:
-            steps.append(_picked([0, *(place + 1 for place in self.columns)]))
+            steps.append(_picked([0, *(_EMPTY if place is None else place + 1 for place in self.columns)]))
         if self.is_safe:
             steps.append(_rewritten(cells.COMMA, safe=True))
         if self.delimiter != cells.COMMA:
@@ -76,6 +81,7 @@ def _keyed(key: Callable[[bytes], bytes]) -> Convert:
 
 def _picked(places: list[int]) -> Convert:
     """Some columns of every row, in the order given, quotes as they stand."""
+    beyond = [b""] if _EMPTY in places else []
     pick: Callable[[list[bytes]], Sequence[bytes]]
     if len(places) == 1:
 
@@ -89,11 +95,11 @@ def _picked(places: list[int]) -> Convert:
         out = []
         for row in _rows(block):
             if b'"' not in row:
-                out.append(b",".join(pick(row.split(b","))))
+                out.append(b",".join(pick(row.split(b",") + beyond)))
                 continue
             pieces = row.split(b'"')
             pieces[1::2] = [piece.replace(b",", _STAND_IN) for piece in pieces[1::2]]
-            out.append(b",".join(pick(b'"'.join(pieces).split(b","))).replace(_STAND_IN, b","))
+            out.append(b",".join(pick(b'"'.join(pieces).split(b",") + beyond)).replace(_STAND_IN, b","))
         out.append(b"")
         return _CRLF.join(out)
 

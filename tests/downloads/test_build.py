@@ -510,3 +510,18 @@ def test_a_fault_of_a_lenient_request_fails_the_build(acers: Path) -> None:
     download = making.built({}, fault="The query is not valid JSON: a reason at character 1.")
     assert download.state == Download.State.FAILED
     assert download.error == "The query is not valid JSON: a reason at character 1."
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "dwca-csv", "parquet", "geojson"])
+def test_terms_no_row_has(acers: Path, form: str) -> None:
+    """D38: a provider term that may be named, though no record has it yet, is an empty column in each form."""
+    terms = ["genus", "data.dwc:bed", "data.dwc:genus"]
+    done = making.built({"genus": "acer"}, form=form, record_fields=terms)
+    assert done.state == Download.State.DONE, done.error
+    if form in ("csv", "tsv"):
+        delimiter = "\t" if form == "tsv" else ","
+        rows = making.rows(making.content(done), delimiter)
+        assert [(row["dwc:genus"], row["dwc:bed"]) for row in rows] == [("Acer", "")] * 5
+    if form == "dwca-csv":
+        raw = making.rows(making.members(done)["occurrence_raw.csv"])
+        assert [(row["dwc:bed"], row["dwc:genus"]) for row in raw] == [("", "Acer")] * 5

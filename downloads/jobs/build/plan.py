@@ -221,11 +221,14 @@ def normal_seven(asked: request.DownloadRequest) -> dict[str, Any]:
     return asked.seven | {"rq": asked.normal_rq, "mq": asked.normal_mq}
 
 
-def places_of(member: members.Member, raw_names: list[str]) -> list[int]:
-    """Where the columns of a file with chosen columns stand in the stored lines (index terms first, then raw)."""
+def places_of(member: members.Member, raw_names: list[str]) -> list[int | None]:
+    """Where the columns of a file with chosen columns stand in the stored lines (index terms first, then raw).
+
+    None for a provider term that may be named but that no row has yet.
+    """
     table = terms.RECORD_TERMS if member.entity == "records" else terms.MEDIA_TERMS
     index = {term.name: place for place, term in enumerate(table)}
     has_index = any(column.term is not None for column in member.columns)
     raw_start = len(table) if has_index else 0
     raw = {name: raw_start + place for place, name in enumerate(raw_names)}
-    return [raw[column.header] if column.term is None else index[column.term.name] for column in member.columns]
+    return [raw.get(column.header) if column.term is None else index[column.term.name] for column in member.columns]
