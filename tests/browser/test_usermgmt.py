@@ -124,7 +124,7 @@ def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
     secret = browser.locator("#shown-secret").inner_text()
     answer = requests.get(f"{portal}/api/v1/users/username/mgatt", auth=(key, secret), timeout=10)
     assert [user["username"] for user in answer.json()["users"]] == ["mgatto10", "mgatto30"]
-    browser.get_by_role("link", name="Collaborator finder").click()
+    browser.get_by_role("link", name="Collaborator finder", exact=True).click()
     audit(browser)
     picture(browser, "client")
 
