@@ -38,9 +38,14 @@ WAIT: Final = 2
 
 
 def respond(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
-    """Compact UTF-8 JSON. The standard library writes it: queries may hold integers beyond 64 bits."""
+    """Compact UTF-8 JSON. The standard library writes it: queries may hold integers beyond 64 bits.
+
+    Half a surrogate pair, should one get this far, is written as its JSON escape.
+    """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(text.encode(), status=status, content_type="application/json", headers=headers)
+    return HttpResponse(
+        text.encode(errors="backslashreplace"), status=status, content_type="application/json", headers=headers
+    )
 
 
 class Dialect(api.Dialect):

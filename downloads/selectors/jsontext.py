@@ -57,8 +57,8 @@ def check(value: Any) -> None:
                 below.extend(each.values())
             elif isinstance(each, list):
                 below.extend(each)
-            else:
-                values += 1
+            if not isinstance(each, (dict, list)) or not each:
+                values += 1  # an empty list or object costs as much as a text
                 _storable((each,))
         depth += any(isinstance(each, (dict, list)) for each in level)
         level = below
@@ -138,11 +138,17 @@ def _object(pairs: list[tuple[str, Any]]) -> _Pairs:
 
 
 def _plain(value: Any) -> Any:
-    """The value, once no object in it was given a key twice; `errors.Invalid` with the JSON pointer of the first."""
+    """The value, once no object in it was given a key twice; `errors.Invalid` with the JSON pointer of the first.
+
+    Names and texts are looked at first: a sentence must not repeat what cannot be written.
+    """
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         pointer, each = waiting.pop()
-        if isinstance(each, _Pairs):
+        if isinstance(each, str):
+            _storable((each,))
+        elif isinstance(each, _Pairs):
+            _storable(each)
             if each.twice is not None:
                 path = f"{pointer}/{_escaped(each.twice)}"
                 raise errors.Invalid(f"The key {each.twice} appears twice.", path=path)

@@ -84,7 +84,7 @@ def query(value: Any, known: Known, *, is_strict: bool = True) -> nodes.Node:
     The value must have passed `jsontext.check`. With `is_strict` False an unknown field matches nothing.
     """
     if not isinstance(value, dict):
-        raise errors.Invalid(f"The query must be a JSON object, not {_named(value)}.")
+        raise errors.Invalid(f"The query must be a JSON object, not {named(value)}.")
     reader = _Reader(known)
     node = reader.read(value)
     if reader.unknown and is_strict:
@@ -92,13 +92,14 @@ def query(value: Any, known: Known, *, is_strict: bool = True) -> nodes.Node:
     return node
 
 
-def _named(value: Any) -> str:
+def named(value: Any) -> str:
+    """What kind of JSON value this is, as error sentences say it."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, str):
         return "a text"
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return "a boolean"
     return "null" if value is None else "a number"
 
 
@@ -135,7 +136,7 @@ class _Reader:
             raise errors.Invalid(f"The group {word} needs a list of queries, not {geo.shown(value)}.", field=word)
         for item in value:
             if not isinstance(item, dict):
-                raise errors.Invalid(f"The group {word} needs a list of queries, not of {_named(item)}.", field=word)
+                raise errors.Invalid(f"The group {word} needs a list of queries, not of {named(item)}.", field=word)
         return nodes.Group("and" if word == "and" else "or", tuple(self.read(item) for item in value))
 
 

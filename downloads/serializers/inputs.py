@@ -156,6 +156,7 @@ def _choice(name: str, value: Any, allowed: Sequence[str], default: str) -> str:
     if not _is_given(value):
         return default
     text = value if isinstance(value, str) else geo.shown(value)
+    jsontext.check(text)
     if text not in allowed:
         raise errors.Invalid(
             f"The {name} {text[:60]} is not known.",

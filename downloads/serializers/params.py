@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest, multipartparser
 
 from core import api, errors
-from downloads.selectors import jsontext
+from downloads.selectors import jsontext, parse
 
 MOST_BYTES: Final = 2 * 1024 * 1024
 QUERY_NAMES: Final = {"seed": ("query",), "v2": ("rq", "mq", "query")}
@@ -95,7 +95,7 @@ def _add_json(found: Params, body: bytes) -> None:
     """An object of parameters, or (without any that is a query) the query itself."""
     value = jsontext.loads(jsontext.decode(body))
     if not isinstance(value, Mapping):
-        raise errors.Invalid(f"The query must be a JSON object, not {_named(value)}.")
+        raise errors.Invalid(f"The query must be a JSON object, not {parse.named(value)}.")
     names = QUERY_NAMES["seed"] if found.face == "seed" else NAMES["v2"]
     if not any(name in value for name in names):
         if value:
@@ -106,11 +106,3 @@ def _add_json(found: Params, body: bytes) -> None:
             found.values[name] = item
         else:
             found.unknown.append(name)
-
-
-def _named(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, str):
-        return "a text"
-    return "null" if value is None else "a number"

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from core import jobs
-from downloads import services
+from downloads import dialect, services
 from downloads.models import Download
 from downloads.selectors import parse
 from tests.downloads import specimens
@@ -130,6 +130,8 @@ FAULTS: list[tuple[Any, str, dict[str, Any]]] = [
     ({"genus": "\ud800"}, "The query contains a character that cannot be stored.", {}),
     ({"\0": "b"}, "The query contains a character that cannot be stored.", {}),
     ({"genus": ["x"] * 25_000}, "The query has 25000 values; the limit is 20000.", {"limit": 20_000}),
+    ({"or": [{"genus": []}] * 30_000}, "The query has 30000 values; the limit is 20000.", {"limit": 20_000}),
+    ({"genus": [{}] * 20_001}, "The query has 20001 values; the limit is 20000.", {"limit": 20_000}),
     (DEEP, "The query has 18 levels; the limit is 16.", {"limit": 16}),
 ]
 
@@ -205,6 +207,57 @@ def test_duplicate_keys(client: Client, text: str, path: str) -> None:
     answer = client.get("/", {"query": text})
     assert answer.status_code == 400
     assert answer.json() == {"error": f"The key {name} appears twice.", "path": path}
+
+
+UNSTORABLE = [
+    '{"rq":{"\\ud800":1,"\\ud800":2}}',
+    '{"rq":{"genus":"a"},"\\udfff":1}',
+    '{"rq":{"genus":"a"},"form":"\\ud800"}',
+    '{"rq":{"genus":"a"},"core_type":"\\ud800"}',
+    '{"rq":{"genus":"a"},"core_source":"x\\u0000"}',
+    '{"rq":{"genus":"a"},"compression":["\\ud800"]}',
+    '{"rq":{"genus":"a"},"source":"\\ud800"}',
+    '{"rq":{"genus":"a"},"since":"\\ud800"}',
+    '{"rq":{"genus":"a"},"webhook":"https://example.org/\\ud800"}',
+    '{"rq":"{\\"\\ud800\\":1}"}',
+]
+
+
+@pytest.mark.parametrize("body", UNSTORABLE)
+def test_unstorable_characters(client: Client, body: str) -> None:
+    """D15: half a surrogate pair or U+0000 anywhere in a body, names included, is a plain 400; nothing is queued."""
+    answer = client.post("/v2/download", body, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "The query contains a character that cannot be stored."}
+    assert not Download.objects.exists()
+
+
+def test_nul_in_a_url(client: Client) -> None:
+    """D15: U+0000 in an option of the URL is a plain 400."""
+    answer = client.get("/v2/download?rq={}&form=a%00b")
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "The query contains a character that cannot be stored."}
+
+
+def test_surrogates_are_written_escaped() -> None:
+    """D15: as a last resort half a surrogate pair is answered as its JSON escape, never a 500."""
+    answer = dialect.respond({"error": "a\ud800", "query": {"río": 1}})
+    assert answer.content == '{"error":"a\\ud800","query":{"río":1}}'.encode()
+
+
+@pytest.mark.parametrize(("body", "kind"), [("true", "a boolean"), ("1", "a number"), ("null", "null")])
+def test_bodies_that_are_no_object(client: Client, body: str, kind: str) -> None:
+    """D15: a body that is no object is named by its kind, on both faces."""
+    for path, sent in (
+        ("/", body),
+        ("/v2/download", body),
+        ("/v2/download", f'{{"rq":[{body}]}}'),
+        ("/", f'{{"query":[{body}]}}'),
+    ):
+        answer = client.post(path, sent, content_type="application/json")
+        expected = kind if sent == body else "a list"
+        assert answer.status_code == 400
+        assert answer.json() == {"error": f"The query must be a JSON object, not {expected}."}
 
 
 def test_no_query(client: Client) -> None:
