@@ -389,3 +389,8 @@ def revoke(request: HttpRequest, number: str) -> HttpResponse:
         accounts.revoke_token(request.user, int(number))
         messages.success(request, "The token was revoked.")
     return redirect("registry-account")
+
+
+def no_such_page(request: HttpRequest) -> HttpResponse:
+    """Whatever else is asked for below /registry/."""
+    return render(request, "core/not_found.html", {"frame": "registry/page.html"}, status=404)

@@ -54,6 +54,7 @@ urlpatterns: list[URLPattern] = [
     ),
     *account_urls.patterns("registry/", frame="registry/page.html", namespace="registry"),
     re_path(r"^registry/api(/|\Z)", original.NoSuchEndpoint.as_view()),
+    re_path(r"^registry(?:/|\Z)", pages.no_such_page),
     re_path(r"^waf/?\Z", folder.Root.as_view()),
     re_path(r"^waf/(?P<slug>[^/]+)/?\Z", folder.Folder.as_view()),
     re_path(r"^waf/(?P<slug>[^/]+)/(?P<name>[^/]+)\Z", folder.File.as_view()),

@@ -8,7 +8,7 @@ from core import api
 from core.accounts import urls as accounts
 from core.accounts import views
 from usermgmt import dialect
-from usermgmt.pages import clients, people
+from usermgmt.pages import clients, frame, people
 from usermgmt.views import extras, oauth, service, users
 
 FRAME = {"frame": "usermgmt/page.html", "namespace": "portal"}
@@ -58,4 +58,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
         for verb, page in CLIENT_PAGES.items()
         for slash in ("/", "")
     ),
+    re_path(r"^portal(?:/|$)", frame.no_such_page),
 ]

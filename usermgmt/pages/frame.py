@@ -72,3 +72,8 @@ def is_too_often(request: HttpRequest, what: str) -> bool:
     """Count a form that sends mail or makes accounts; True when this address has sent too many."""
     caller = net.throttle_key(net.caller_address(request))
     return throttle.hit(f"usermgmt-{what}", caller, limit=TRIES, window=WINDOW) > 0
+
+
+def no_such_page(request: HttpRequest) -> HttpResponse:
+    """Whatever else is asked for below /portal/."""
+    return render(request, "core/not_found.html", {"frame": "usermgmt/page.html"}, status=404)
