@@ -128,10 +128,8 @@ class Downloads(BigList):
 
 
 def _resend_all(download: Download) -> bool:
-    told = list(download.notifications.all())
-    for notification in told:
-        services.resend(notification)
-    return bool(told)
+    told = [services.resend(notification) for notification in download.notifications.all()]  # each, not until one is
+    return any(told)
 
 
 @admin.register(Build)

@@ -21,50 +21,68 @@ _DAY = 24 * 3600
 
 def send(download: Download) -> None:
     """Queue everything that is still to be sent for a download that has ended."""
-    if download.state not in (Download.State.DONE, Download.State.FAILED):
+    if not _has_ended(download):
         return
     waiting = Notification.objects.select_for_update().filter(download=download, queued_at=None).order_by("id")
     for notification in list(waiting):
-        if notification.channel == Notification.Channel.MAIL:
-            _mail(download, notification)
-        else:
-            _webhook(download, notification)
-        notification.queued_at = timezone.now()
-        notification.save(update_fields=["queued_at", "mail", "delivery"])
+        # A download built again under its own uuid has another build, and other news.
+        _queue(download, notification, dedupe=f"downloads:{notification.pk}:{download.build_id}:{download.state}")
 
 
-def again(notification: Notification) -> None:
-    """Send once more what was given up or got lost, for an operator."""
-    if notification.mail is not None:
-        mail.retry(notification.mail)
-    elif notification.delivery is not None:
-        webhooks.retry(notification.delivery)
+def again(notification: Notification) -> bool:
+    """Send once more, for an operator, in a transaction; False when there is nothing to tell or no more mail allowed.
+
+    What has not gone out yet is tried anew; what has been delivered is written again.
+    """
+    found = Notification.objects.select_for_update(of=("self",)).select_related("download", "mail", "delivery")
+    notification = found.get(pk=notification.pk)
+    if not _has_ended(notification.download):
+        return False
+    if notification.mail is not None and mail.retry(notification.mail):
+        return True
+    if notification.delivery is not None and webhooks.retry(notification.delivery):
+        return True
+    return _queue(notification.download, notification, dedupe=None)
+
+
+def _has_ended(download: Download) -> bool:
+    return download.state in (Download.State.DONE, Download.State.FAILED)
+
+
+def _queue(download: Download, notification: Notification, *, dedupe: str | None) -> bool:
+    """Write the mail or webhook and remember it; False when the address has had its mails of the day."""
+    if notification.channel == Notification.Channel.MAIL:
+        is_queued = _mail(download, notification, dedupe)
     else:
-        Notification.objects.filter(pk=notification.pk).update(queued_at=None)
-        send(notification.download)
+        is_queued = True
+        _webhook(download, notification, dedupe)
+    notification.queued_at = timezone.now()
+    notification.save(update_fields=["queued_at", "mail", "delivery"])
+    return is_queued
 
 
-def _mail(download: Download, notification: Notification) -> None:
+def _mail(download: Download, notification: Notification, dedupe: str | None) -> bool:
     if throttle.hit("downloads.mail", notification.address.lower(), settings.DOWNLOADS_MAILS_PER_ADDRESS, _DAY):
-        return  # nobody is flooded through us; the download itself is unharmed
+        return False  # nobody is flooded through us; the download itself is unharmed
     is_ready = download.state == Download.State.DONE
     notification.mail = mail.queue(
         EVENT,
         notification.address,
         READY_SUBJECT if is_ready else FAILED_SUBJECT,
         ready_text(download, notification.base_url) if is_ready else failed_text(download, notification.base_url),
-        dedupe=f"downloads:{notification.pk}",
+        dedupe=dedupe,
     )
+    return True
 
 
-def _webhook(download: Download, notification: Notification) -> None:
+def _webhook(download: Download, notification: Notification, dedupe: str | None) -> None:
     notification.delivery = webhooks.queue(
         EVENT,
         notification.address,
         status.webhook_payload(download, notification.base_url),
         key=notification.key,
         header=SIGNATURE,
-        dedupe=f"downloads:{notification.pk}",
+        dedupe=dedupe,
     )
 
 

@@ -38,7 +38,10 @@ def withdraw(ident: str, *, token: str = "", caller: Caller | None = None) -> Do
         if user and user.is_staff and not claims:
             claims = list(download.claims.filter(withdrawn_at=None).values_list("pk", flat=True))
         Claim.objects.filter(pk__in=claims, withdrawn_at=None).update(withdrawn_at=timezone.now())
-        if not download.claims.filter(withdrawn_at=None).exists():
+        left = set(download.claims.filter(withdrawn_at=None).values_list("address", "user_id"))
+        if left:
+            _forget_notices(download, left)
+        else:
             _cancel(download)
     return look.find(ident)
 
@@ -53,6 +56,13 @@ def cancel_all(download: Download) -> bool:
         waiting.claims.filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
         _cancel(waiting)
         return True
+
+
+def _forget_notices(download: Download, left: set[tuple[str | None, int | None]]) -> None:
+    """Nobody is told who has withdrawn; a caller (address and account) who also waits under another token has not."""
+    withdrawn = download.claims.exclude(withdrawn_at=None).values_list("token_hash", "address", "user_id")
+    keys = [key for key, address, user in withdrawn if (address, user) not in left]
+    download.notifications.filter(queued_at=None, key__in=keys).delete()
 
 
 def _claims_of(download: Download, token: str, user: object) -> list[int]:
@@ -128,12 +138,12 @@ def retry_failed(download: Download) -> bool:
         Download.objects.filter(pk=failed.pk).update(
             build=build, state=Download.State.WAITING, error="", finished_at=None, expires_at=expires
         )
-        failed.notifications.update(queued_at=None)
+        failed.notifications.update(queued_at=None, mail=None, delivery=None)
         lanes.start(build)
         return True
 
 
-def resend(notification: Notification) -> None:
-    """Send a mail or webhook once more."""
+def resend(notification: Notification) -> bool:
+    """Send a mail or webhook once more; False when nothing can be sent."""
     with transaction.atomic():
-        notices.again(notification)
+        return notices.again(notification)

@@ -1,0 +1,83 @@
+"""Who is told what, and when: after a retry, on an operator's word, and not after withdrawing (contract 3.4, 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import jobs
+from core.models import Mail, WebhookDelivery
+from downloads import services
+from downloads.jobs.build import lead
+from downloads.models import Build, Download, Notification
+from tests.downloads import making
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOOK = "https://hooks.example.org/done"
+
+
+@pytest.fixture(autouse=True)
+def _acers(tmp_path: Path, running_house: Any) -> None:
+    making.bring_in(making.archive(tmp_path, making.specimens(2)))
+
+
+def subjects() -> list[str]:
+    return list(Mail.objects.order_by("id").values_list("subject", flat=True))
+
+
+def run(build: Build | None) -> None:
+    assert build is not None
+    assert build.job_id is not None
+    jobs.run(build.job_id)
+
+
+def test_a_retried_download_tells_of_its_new_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D50: who heard of the failure hears of the success after an operator's retry, by mail and by webhook."""
+    monkeypatch.setattr(lead.plan, "count", lambda _plan: (_ for _ in ()).throw(ValueError("a bug")))
+    failed = making.built({}, email="a@example.org", webhook=HOOK)
+    assert subjects() == ["iDigBio Download Failed"]
+    monkeypatch.undo()
+    assert services.retry_failed(failed)
+    assert {each.state for each in Notification.objects.all()} == {"waiting"}
+    run(services.find(failed.uuid).build)
+    assert subjects() == ["iDigBio Download Failed", "iDigBio Download Ready"]
+    words = [delivery.body for delivery in WebhookDelivery.objects.order_by("id")]
+    assert ['"task_status":"FAILURE"' in words[0], '"task_status":"SUCCESS"' in words[1]] == [True, True]
+
+
+def test_sending_again_writes_a_new_mail(settings: Any) -> None:
+    """D50: a mail that went out is sent again as a new one, a failed one is tried anew; the answer is the truth."""
+    download = making.built({}, email="a@example.org", webhook=HOOK)
+    Mail.objects.update(state=Mail.State.SENT)
+    WebhookDelivery.objects.update(state=WebhookDelivery.State.SENT)
+    for notification in Notification.objects.all():
+        assert services.resend(notification)
+    assert [mail.state for mail in Mail.objects.order_by("id")] == ["sent", "queued"]
+    assert [each.state for each in WebhookDelivery.objects.order_by("id")] == ["sent", "queued"]
+    Mail.objects.update(state=Mail.State.FAILED)
+    mailed = Notification.objects.get(channel="mail")
+    assert services.resend(mailed)
+    assert [mail.state for mail in Mail.objects.order_by("id")] == ["failed", "queued"]
+    Mail.objects.update(state=Mail.State.SENT)
+    settings.DOWNLOADS_MAILS_PER_ADDRESS = 2
+    assert not services.resend(mailed)
+    Download.objects.filter(pk=download.pk).update(state=Download.State.EXPIRED)
+    assert not services.resend(Notification.objects.get(channel="webhook"))
+    assert (Mail.objects.count(), WebhookDelivery.objects.count()) == (2, 2)
+
+
+def test_who_withdraws_is_not_told() -> None:
+    """D31: the shared build goes on, its mail only to those who still wait."""
+    other = services.Caller(address="192.0.2.8")
+    first = making.place({}, email="a@example.org", webhook=HOOK)
+    again = making.place({}, email="a@example.org")
+    making.place({}, email="b@example.org", caller=other)
+    services.withdraw(str(first.download.uuid), token=first.token)
+    assert Notification.objects.count() == 3, "the same caller still waits under another token"
+    services.withdraw(str(first.download.uuid), token=again.token)
+    run(first.download.build)
+    assert list(Mail.objects.values_list("to", flat=True)) == ["b@example.org"]
+    assert not WebhookDelivery.objects.exists()
