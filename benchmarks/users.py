@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -165,7 +166,7 @@ def over_http(
     session.headers.update(headers)
 
     def one(kind: str, term: str) -> None:
-        answer = session.get(f"{base_url}/api/v1/users/{kind}/{requests.utils.quote(term)}", timeout=10)
+        answer = session.get(f"{base_url}/api/v1/users/{kind}/{urllib.parse.quote(term)}", timeout=10)
         if answer.status_code not in (200, 404):
             raise RuntimeError(f"{kind}/{term}: {answer.status_code} {answer.text[:100]}")
 
