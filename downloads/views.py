@@ -46,6 +46,8 @@ def ask(request: HttpRequest, face: asking.Face) -> HttpResponse:
     sent = params.read(request, face, is_strict=settings.DOWNLOADS_STRICT)
     asked = inputs.seed(sent) if face == "seed" else inputs.v2(sent)
     if request.method == "HEAD":
+        if asked.request.since:
+            services.since_version(asked.request.since)
         return dialect.respond({})
     if asked.is_dry_run:
         return dialect.respond(outputs.estimate_body(asked.request, services.estimate(asked.request)))

@@ -15,10 +15,11 @@ from core import errors, webhooks
 from downloads import services
 from downloads.formats import terms
 from downloads.selectors import geo, jsontext, nodes, normal, parse, request, suggest
-from downloads.serializers.params import Params
+from downloads.serializers.params import QUERY_NAMES, Params
 
 NO_QUERY: Final = "Please supply a query."
 NO_QUERIES: Final = "Please supply at least one query paramter (rq,mq)"  # iDigBio: spelt so
+_QUERIES: Final = frozenset(QUERY_NAMES["v2"])
 _FALSE: Final = frozenset({"", "0", "no", "off", "false", "null"})
 _LONGEST_EMAIL: Final = 254
 _LONGEST_SOURCE: Final = 200
@@ -66,12 +67,13 @@ def seed(params: Params) -> Asked:
     if given is None or given == "" or (isinstance(given, str) and not given.strip()):
         raise errors.Invalid(NO_QUERY, parameter="query")
     email = _email(params.values.get("email"))
-    return Asked(_lenient(request.DownloadRequest(face="seed", rq=None, email=email), {"rq": ("query", given)}))
+    base = request.DownloadRequest(face="seed", rq=None, email=email)
+    return Asked(_lenient(base, {"rq": ("query", given)}, fault=params.fault))
 
 
 def v2(params: Params) -> Asked:
     """A request of the v2 face."""
-    values = params.values
+    values = {name: value if name in _QUERIES else _tried(value) for name, value in params.values.items()}
     rq = values["rq"] if _is_given(values.get("rq")) else values.get("query")
     queries = {"rq": ("rq" if _is_given(values.get("rq")) else "query", rq), "mq": ("mq", values.get("mq"))}
     given = {name: (parameter, value) for name, (parameter, value) in queries.items() if _is_given(value)}
@@ -87,25 +89,44 @@ def v2(params: Params) -> Asked:
     )
     unknown = list(dict.fromkeys(params.unknown))
     warnings = tuple(f"The parameter {name[:100]} is not known and was ignored." for name in unknown[:20])
-    return Asked(_lenient(base, given, values), _flag(values.get("dry_run")), warnings)
+    return Asked(_lenient(base, given, values, fault=params.fault), _flag(values.get("dry_run")), warnings)
 
 
 def _is_given(value: Any) -> bool:
     return value is not None and not (isinstance(value, str) and value.strip().lower() in ("", "null"))
 
 
+def _tried(value: Any) -> Any:
+    """A text as the JSON text it spells, `"csv"` in quotes as csv; anything else as it is."""
+    if isinstance(value, str) and value.strip().startswith('"'):
+        try:
+            return jsontext.loads(value)
+        except errors.Invalid:
+            return value
+    return value
+
+
 def _lenient(
-    base: request.DownloadRequest, queries: dict[str, tuple[str, Any]], values: dict[str, Any] | None = None
+    base: request.DownloadRequest,
+    queries: dict[str, tuple[str, Any]],
+    values: dict[str, Any] | None = None,
+    *,
+    fault: errors.Invalid | None,
 ) -> request.DownloadRequest:
-    """The request with its queries and options; without DOWNLOADS_STRICT a fault is for the job to state."""
+    """The request with its queries and options; without DOWNLOADS_STRICT a fault is for the job to state.
+
+    `fault` is what was wrong before: a text that could not be read.
+    """
     try:
+        if fault is not None:
+            raise fault
         return _complete(base, queries, values)
-    except errors.Invalid as fault:
+    except errors.Invalid as found:
         if settings.DOWNLOADS_STRICT:
             raise
         # iDigBio: accepted, echoed as it came, and failed later
         echo = {name: _echo(value) for name, (_, value) in queries.items()}
-        return dataclasses.replace(base, **echo, fault=fault.message)
+        return dataclasses.replace(base, **echo, fault=found.message)
 
 
 def _echo(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What can be done: ask for a download, withdraw, look, list, estimate, cite; bring archives in; hide a recordset."""
 
-from downloads.services.ask import Caller, Placed, request_download
+from downloads.services.ask import Caller, Placed, request_download, since_version
 from downloads.services.estimates import Estimate, estimate
 from downloads.services.ingests import import_archive, set_public, upload_archive
 from downloads.services.look import Delivery, cite, deliver, find, known_provider_terms, owned, position
@@ -26,6 +26,7 @@ __all__ = [
     "resend",
     "retry_failed",
     "set_public",
+    "since_version",
     "upload_archive",
     "withdraw",
 ]

@@ -12,7 +12,7 @@ from django.test import Client
 
 from core import jobs
 from downloads import dialect, services
-from downloads.models import Download
+from downloads.models import Claim, Download
 from downloads.selectors import parse
 from tests.downloads import specimens
 
@@ -430,3 +430,89 @@ def test_not_strict(client: Client, settings: Any, running_house: Any) -> None:
     assert none["rows"]["occurrence.csv"] == 0
     for refused in (client.get("/?query={}&email=x"), client.get("/?query=")):
         assert refused.status_code == 400
+
+
+NOT_JSON = [
+    (b'{"genus":"acer"', "The query is not valid JSON: "),
+    (b'{"query":{"genus":NaN}}', "The query is not valid JSON: "),
+    (b'{"query":{"genus":"\xff"}}', "The query is not valid JSON: invalid UTF-8 at character 20."),
+    (b'{"query":{"genus":1,"genus":2}}', "The key genus appears twice."),
+    (b'[{"genus":"acer"}]', "The query must be a JSON object, not a list."),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence"), NOT_JSON)
+@pytest.mark.django_db(transaction=True)
+def test_broken_bodies_when_not_strict(
+    client: Client, settings: Any, running_house: Any, body: bytes, sentence: str
+) -> None:
+    """D16: without STRICT a body that is no JSON or no UTF-8 is 200 PENDING on both faces, then FAILURE."""
+    settings.DOWNLOADS_STRICT = False
+    answers = [client.post(path, body, content_type="application/json") for path in ("/", "/v2/download")]
+    assert [(answer.status_code, answer.json()["task_status"]) for answer in answers] == [(200, "PENDING")] * 2
+    jobs.run_queued()
+    for answer in answers:
+        ended = client.get(answer.json()["status_url"].removeprefix("http://testserver")).json()
+        assert ended["task_status"] == "FAILURE"
+        assert ended["error"].startswith(sentence)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_broken_urls_when_not_strict(client: Client, settings: Any, running_house: Any) -> None:
+    """D16: a query of the URL that is no UTF-8 fails the job, an email that is none the request."""
+    settings.DOWNLOADS_STRICT = False
+    answer = client.get("/?query=%7B%22genus%22:%22%ff%22%7D")
+    assert (answer.status_code, answer.json()["task_status"]) == (200, "PENDING")
+    jobs.run_queued()
+    ended = client.get(answer.json()["status_url"].removeprefix("http://testserver")).json()
+    assert ended["error"] == "The query is not valid JSON: invalid UTF-8 at character 11."
+    assert client.get("/?query={}&email=%ff").status_code == 400
+
+
+def multipart(*fields: tuple[str, bytes]) -> bytes:
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + text for name, text in fields]
+    return b"\r\n".join([*parts, b"--b--\r\n"])
+
+
+def test_multipart(client: Client) -> None:
+    """D15: a multipart body is read up to 2 MiB, and like any other may not hold broken UTF-8 or end early."""
+    kind = "multipart/form-data; boundary=b"
+    fits = b'{"genus":"' + b"a" * 1_900_000 + b'"}'
+    assert client.post("/", multipart(("query", fits)), content_type=kind).status_code == 200
+    large = client.post("/", multipart(("query", fits * 2)), content_type=kind)
+    assert large.status_code == 413
+    assert large.json() == {"error": "The request is larger than 2097152 bytes."}
+    broken = client.post("/", multipart(("query", b'{"genus":"\xff"}')), content_type=kind)
+    assert broken.status_code == 400
+    assert broken.json()["error"] == "The query is not valid JSON: invalid UTF-8 at character 11."
+    twice = client.post("/", multipart(("query", b"{}"), ("query", b"{}")), content_type=kind)
+    assert twice.json()["error"] == "The parameter query was given 2 times."
+    whole = multipart(("query", b"{}"))
+    for body, given in ((whole[:-10], kind), (b"x", kind), (whole, "multipart/form-data")):
+        unreadable = client.post("/", body, content_type=given)
+        assert unreadable.status_code == 400
+        assert unreadable.json() == {"error": "The multipart body cannot be read.", "parameter": "query"}
+
+
+def test_head_checks_since(client: Client) -> None:
+    """D10: HEAD answers for `since` as GET does, and creates nothing."""
+    for since in ("nothing", "00000000-0000-4000-8000-000000000000"):
+        assert client.head("/v2/download", {"rq": "{}", "since": since}).status_code == 400
+    asked = client.get("/v2/download", {"rq": "{}"}).json()["status_url"].rsplit("/", 1)[1]
+    assert client.head("/v2/download", {"rq": "{}", "since": asked}).status_code == 200
+    assert Download.objects.count() == 1
+
+
+def test_options_spelt_as_json(client: Client) -> None:
+    """D13: an option that is text is tried as JSON and else kept as text."""
+    plain = {"rq": "{}", "form": "csv", "core_type": "mediarecords", "core_source": "raw", "compression": "small"}
+    plain |= {"record_fields": "genus", "email": "a@example.org", "source": "desk"}
+    quoted = {name: value if name == "rq" else json.dumps(value) for name, value in plain.items()}
+    answers = [client.get("/v2/download", sent).json() for sent in (plain, quoted)]
+    assert answers[0]["status_url"] == answers[1]["status_url"]
+    assert answers[0]["query"] == answers[1]["query"]
+    assert set(Claim.objects.values_list("source", flat=True)) == {"desk"}
+    unforced = client.get("/v2/download", quoted | {"force": '"false"', "dry_run": '""'}).json()
+    assert unforced["status_url"] == answers[0]["status_url"]
+    kept = client.get("/v2/download", {"rq": "{}", "form": '"csv'})
+    assert kept.json()["error"] == 'The form "csv is not known.'
