@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -58,7 +59,7 @@ def cancel_all(download: Download) -> bool:
         return True
 
 
-def _forget_notices(download: Download, left: set[tuple[str | None, int | None]]) -> None:
+def _forget_notices(download: Download, left: Collection[tuple[object, object]]) -> None:
     """Nobody is told who has withdrawn; a caller (address and account) who also waits under another token has not."""
     withdrawn = download.claims.exclude(withdrawn_at=None).values_list("token_hash", "address", "user_id")
     keys = [key for key, address, user in withdrawn if (address, user) not in left]

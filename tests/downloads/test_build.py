@@ -251,6 +251,18 @@ def test_dry_run_counts_what_the_archive_has(store_of_samples: None) -> None:
     assert Download.objects.count() == 3
 
 
+def test_dry_run_of_places_and_changes(store_of_samples: None) -> None:
+    """D46: rows without a point are not counted for GeoJSON; `since` is checked, and its count not called exact."""
+    whole = making.built({"kingdom": "plantae"}, form="geojson")
+    (rows,) = whole.build.rows.values() if whole.build else ()
+    guess = services.estimate(making.asked({"kingdom": "plantae"}, form="geojson"))
+    assert (guess.records, guess.is_exact) == (rows, True)
+    assert rows < services.estimate(making.asked({"kingdom": "plantae"})).records
+    assert not services.estimate(making.asked({}, since=str(whole.uuid))).is_exact
+    with pytest.raises(errors.Invalid, match="no download"):
+        services.estimate(making.asked({}, since="0c7f5f9e-6a43-4b0e-9e5f-2d9a3a1f4c55"))
+
+
 def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
     """D31: Cancel within 2 s, parts gone; shared build goes on; wrong token 403."""
     settings.DOWNLOADS_PART_ROWS = 30
