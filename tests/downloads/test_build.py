@@ -20,7 +20,7 @@ from downloads import services
 from downloads.formats import samples
 from downloads.jobs import expiry
 from downloads.jobs.build import lanes, lead, parts
-from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset
+from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset, StoreVersion
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -232,12 +232,24 @@ def test_a_delta_needs_a_version_that_is_still_kept(acers: Path) -> None:
         making.place({}, since="0c7f5f9e-6a43-4b0e-9e5f-2d9a3a1f4c55")
     making.bring_in(making.archive(acers.parent, making.specimens(9), name="again.zip"), allow_mass_delete=True)
     models_version = old.data_version
-    from downloads.models import StoreVersion
-
     StoreVersion.objects.filter(number=models_version).update(pruned=True)
     with pytest.raises(errors.Invalid) as refused:
         making.place({}, since=str(old.uuid))
     assert "everything" in refused.value.details["hint"]
+
+
+def test_a_delta_whose_version_is_pruned_before_its_build_fails(acers: Path) -> None:
+    """D51: rows pruned between request and build are not taken for new ones: the download fails and says why."""
+    old = making.built({})
+    making.bring_in(making.archive(acers.parent, making.specimens(9), name="again.zip"), allow_mass_delete=True)
+    placed = making.place({}, since=str(old.uuid))
+    StoreVersion.objects.filter(number=old.data_version).update(pruned=True)
+    jobs.run_queued()
+    found = services.find(placed.download.uuid)
+    assert (found.state, found.error) == (
+        Download.State.FAILED,
+        "The data of the download given in since is no longer kept.",
+    )
 
 
 def test_dry_run_counts_what_the_archive_has(store_of_samples: None) -> None:
@@ -507,8 +519,6 @@ def test_a_hidden_recordset_is_out_of_new_versions_only(acers: Path) -> None:
 
 def test_old_versions_are_pruned_once_nobody_needs_them(acers: Path, tmp_path: Path) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(6), name="b.zip"), allow_mass_delete=True)
-    from downloads.models import StoreVersion
-
     assert Record.objects.exclude(v_to=None).count() == 3
     run_expiry()
     assert Record.objects.exclude(v_to=None).count() == 3

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from core.models import Job
 from downloads.jobs import notices
-from downloads.jobs.build import lanes, lead
+from downloads.jobs.build import lanes, lead, plan
 from downloads.models import Build, Download
 
 CANCELLED = "This download was cancelled."
@@ -14,6 +14,7 @@ _SAID = {
     "interrupted": lead.INTERRUPTED,
     "worker_lost": lead.INTERRUPTED,
     "storage": lead.NOT_STORED,
+    "since_gone": plan.SINCE_GONE,
     "timeout": "The build took too long.",
 }
 _OTHERWISE = "The download could not be built."

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from core import db
+from core import db, jobs
 from downloads.formats import citation, manifest, members, terms
 from downloads.jobs.build.selection import Range, Selection, hidden_at
 from downloads.jobs.build.sqltext import Sql
@@ -18,6 +18,7 @@ from downloads.jobs.ingest import publish
 from downloads.models import Build, Download, Recordset
 from downloads.selectors import request
 
+SINCE_GONE = "The data of the download given in since is no longer kept."
 _STRETCH = 1 << 112
 """Uuids begin with one of 65,536 two-byte stretches; parts are made of whole stretches."""
 
@@ -28,9 +29,14 @@ def selection_of(build: Build, asked: request.DownloadRequest) -> Selection:
     return Selection(asked, build.data_version, hidden_at(build.data_version), delta_of)
 
 
-def since_version(asked: request.DownloadRequest) -> int:
-    """The data version of the download a delta counts from."""
-    return Download.objects.values_list("data_version", flat=True).get(pk=uuid.UUID(asked.since))
+def since_version(asked: request.DownloadRequest, snapshot: db.Snapshot) -> int:
+    """The data version of the download a delta counts from, if `snapshot` still has its rows; `Failure` if not."""
+    found = Download.objects.values_list("data_version", flat=True).filter(pk=uuid.UUID(asked.since)).first()
+    # Asked of the snapshot: what is pruned later is still there for it.
+    pruned = "SELECT 1 FROM downloads_storeversion WHERE number = %s AND pruned"
+    if found is None or snapshot.rows(pruned, (found,)):
+        raise jobs.Failure("since_gone", SINCE_GONE)
+    return found
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def _cuts(stretches: list[tuple[bytes, int]], size: int) -> Iterator[uuid.UUID]:
 
 def _make_delta(plan: Plan, snapshot: db.Snapshot) -> None:
     """Which core ids have other rows than at the version counted from; gathered there, stored here."""
-    old_version = since_version(plan.asked)
+    old_version = since_version(plan.asked, snapshot)
     now = Selection(plan.asked, plan.build.data_version, plan.selection.hidden)
     old = Selection(plan.asked, old_version, hidden_at(old_version))
     # Never build on the tables of an earlier attempt.
