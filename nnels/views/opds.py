@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from django.conf import settings
@@ -110,7 +111,9 @@ class File(_Opds):
         caller = self.caller(request)
         title = _title(uuid, caller.account)
         part = self.params.get("part", "1")
-        url = links.by_format(title, code, part=part, asked=self.asked(request, caller, purpose="opds"))
+        # The link is in a header: it leaves with HEAD too, and is logged with it.
+        asked = dataclasses.replace(self.asked(request, caller, purpose="opds"), is_logged=True)
+        url = links.by_format(title, code, part=part, asked=asked)
         response = HttpResponse(status=303, headers={"Location": url})
         response["Cache-Control"] = "private, no-store"
         return response

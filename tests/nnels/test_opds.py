@@ -140,6 +140,12 @@ def test_acquisition(client: Any, reader: User, shelf: None, log_in: Any) -> Non
         assert answer.read() == b"t"
     issue = models.UrlIssue.objects.get()
     assert (issue.purpose, issue.item_id, len(issue.files)) == ("opds", 6804, 1)
+    # HEAD hands out the same working link in its header: it is logged as well.
+    head = client.head(path, headers={"authorization": house.basic("test-account", "notReal")})
+    assert (head.status_code, head.content) == (303, b"")
+    with urllib.request.urlopen(head["Location"]) as answer:
+        assert answer.read() == b"t"
+    assert models.UrlIssue.objects.filter(purpose="opds", item_id=6804).count() == 2
     open_uuid = models.Item.objects.get(pk=1).uuid
     assert client.get(f"/opds/publications/{open_uuid}/files/txt", headers=guest).status_code == 303
     for missing in ("epub", "nope", "txt?part=2", "txt?part=x"):
