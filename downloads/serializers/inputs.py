@@ -23,6 +23,8 @@ _QUERIES: Final = frozenset(QUERY_NAMES["v2"])
 _FALSE: Final = frozenset({"", "0", "no", "off", "false", "null"})
 _LONGEST_EMAIL: Final = 254
 _LONGEST_SOURCE: Final = 200
+_DELTA_FORMS: Final = ("dwca-csv", "dwca-tsv")
+_DELTA_CORES: Final = ("records", "mediarecords")
 _valid_email = EmailValidator()
 
 
@@ -169,7 +171,7 @@ def _with_options(asked: request.DownloadRequest, values: dict[str, Any]) -> req
         record_fields=record_fields,
         mediarecord_fields=_fields("mediarecord_fields", values.get("mediarecord_fields"), "media"),
         webhook=_webhook(values.get("webhook")),
-        since=_since(values.get("since")),
+        since=_since(values.get("since"), form, core_type),
     )
 
 
@@ -253,9 +255,14 @@ def _webhook(value: Any) -> str:
     return str(value)
 
 
-def _since(value: Any) -> str:
+def _since(value: Any, form: str, core_type: str) -> str:
+    """The download to count from; only archives of rows with uuids can say what was deleted."""
     if not _is_given(value):
         return ""
+    for name, given, allowed in (("form", form, _DELTA_FORMS), ("core_type", core_type, _DELTA_CORES)):
+        if given not in allowed:
+            message = f"The parameter since does not work with {name} {given}."
+            raise errors.Invalid(message, parameter="since", allowed=list(allowed))
     if not isinstance(value, str):
         raise errors.Invalid("There is no download with the id given in since.", parameter="since")
     return value.strip().lower()

@@ -281,7 +281,8 @@ def test_repeated_parameter(client: Client) -> None:
     assert answer.json() == {"error": "The parameter query was given 2 times.", "parameter": "query"}
 
 
-OPTIONS = [
+DELTA_FORMS = {"parameter": "since", "allowed": ["dwca-csv", "dwca-tsv"]}
+OPTIONS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ({"form": "xml"}, "The form xml is not known.", {"parameter": "form", "suggestion": None}),
     ({"form": "dwca-csw"}, "The form dwca-csw is not known.", {"suggestion": "dwca-csv"}),
     ({"core_type": "record"}, "The core_type record is not known.", {"suggestion": "records"}),
@@ -299,6 +300,14 @@ OPTIONS = [
     ),
     ({"record_fields": []}, "Name at least one record field.", {"parameter": "record_fields"}),
     ({"record_fields": [1]}, "The parameter record_fields needs a list of names.", {}),
+    *(
+        ({"since": "nothing", "form": form}, f"The parameter since does not work with form {form}.", DELTA_FORMS)
+        for form in ("csv", "tsv", "parquet", "geojson")
+    ),
+    *(
+        ({"since": "nothing", "core_type": core}, f"The parameter since does not work with core_type {core}.", {})
+        for core in ("uniquenames", "uniquelocality")
+    ),
     ({"since": "nothing"}, "There is no download with the id given in since.", {"parameter": "since"}),
     ({"source": "x" * 201}, "The source has 201 characters; the limit is 200.", {"limit": 200}),
     ({"form": "geojson", "core_type": "uniquenames"}, "The form geojson works only with core_type records.", {}),
