@@ -25,16 +25,16 @@ CACHE_SIZE = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Presented:
-    """Credentials as they came: at most one token, name and password, and whether Basic was tried at all."""
+    """Credentials as they came: tokens in their order, name and password, and whether Basic was tried at all."""
 
-    token: str | None = None
+    tokens: tuple[str, ...] = ()
     basic: tuple[str, str] | None = None
     is_basic_tried: bool = False
     address: Address = None
 
     @property
     def is_anything(self) -> bool:
-        return self.token is not None or self.is_basic_tried
+        return bool(self.tokens) or self.is_basic_tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Caller:
 
 def identify(presented: Presented) -> Caller | None:
     """The caller, or None when nothing that was presented is valid. `Throttled` when they failed too often."""
-    if presented.token:
-        found = tokens.resolve(presented.token)
+    for token in presented.tokens:
+        found = tokens.resolve(token)
         if found is not None:
-            return Caller(found[0], found[1], presented.token)
+            return Caller(found[0], found[1], token)
     if presented.is_basic_tried:
         account = _by_password(presented)
         return Caller(account) if account else None
@@ -70,7 +70,7 @@ def unauthenticated(presented: Presented) -> errors.Unauthenticated:
     """The one refusal for every kind of bad credential."""
     return errors.Unauthenticated(
         "Bad credentials. Anonymous user resolved for a resource that requires authentication.",
-        is_token_presented=presented.token is not None,
+        is_token_presented=bool(presented.tokens),
     )
 
 

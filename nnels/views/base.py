@@ -101,13 +101,15 @@ class Resource(api.View):
 
     def presented(self, request: Request) -> callers.Presented:
         """The credentials of a request, as they came."""
-        token = request.headers.get("access-token") or auth.bearer(request)
+        token = request.headers.get("access-token")
         if settings.NNELS_QUERY_TOKEN:
             # Restful: the query token replaces the header's.
             token = request.GET.get("access_token") or request.GET.get("access-token") or token
+        # Any valid one suffices: a stale header must not hide a good Bearer token.
+        tokens = dict.fromkeys(one for one in (token, auth.bearer(request)) if one)
         is_basic_tried = auth.authorization(request, "Basic") is not None
         return callers.Presented(
-            token=token or None,
+            tokens=tuple(tokens),
             basic=auth.basic(request) if is_basic_tried else None,
             is_basic_tried=is_basic_tried,
             address=net.caller_address(request._request),

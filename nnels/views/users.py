@@ -55,7 +55,7 @@ class Me(_Users):
         row = rows.anonymous(base=self.base, version=self.shown_version)
         response = self.answer(envelopes.one(self.format, row, kind=self.kind, href=self.href(0)))
         if presented.is_anything:
-            dialect.challenge(response, is_token_presented=presented.token is not None)
+            dialect.challenge(response, is_token_presented=bool(presented.tokens))
         return response
 
     def described_href(self, request: Request, **kwargs: Any) -> str:

@@ -262,6 +262,19 @@ def test_order_of_credentials(client: Any, token: str) -> None:
     assert label == "test-account"
 
 
+def test_any_valid_token_suffices(client: Any, token: str, log_in: Any) -> None:
+    """N17: a bad `access-token` header does not hide a good Bearer token; of two good ones the header's counts."""
+    house.make_user("other")
+    bearer = {"authorization": f"Bearer {log_in('other')['access_token']}"}
+    response = client.get("/api/repo_items", headers={"access-token": "stale", **bearer})
+    assert response.status_code == 200
+    label = client.get("/api/users/me", headers={"access-token": token, **bearer}).json()["data"][0]["label"]
+    assert label == "test-account"
+    refused = client.get("/api/repo_items", headers={"access-token": "stale", "authorization": "Bearer stale"})
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused["WWW-Authenticate"]
+
+
 def test_refresh_is_no_access_token(client: Any, reader: User, log_in: Any) -> None:
     """N17: a refresh token is no access token, an access token no refresh token, a browser's session neither."""
     body = log_in()
