@@ -36,13 +36,12 @@ def find(query: text.Query, asked: listing.Listing) -> tuple[list[Hit], int]:
     narrow = f"i.search @@ {match}"
     count = _count(narrow, bound, where, values)
     if count < FEW:
-        wide = f"({narrow} OR i.search_wide @@ {match})"
         relevance = (
             f"CASE WHEN i.label_sort = %s THEN 1.0 WHEN {narrow} THEN {_RANK} "
             "ELSE 0.5 * ts_rank(i.search_wide, nnels_query(%s), 32) END"
         )
         extra: list[Any] = [query.title, *bound, query.positive, query.positive]
-        return _page(wide, bound * 2, where, values, relevance, extra, asked=asked)
+        return _page(_wide(match), bound * 2, where, values, relevance, extra, asked=asked)
     if count > settings.NNELS_RANK_LIMIT:
         relevance, extra = "CASE WHEN i.label_sort = %s THEN 1.0 ELSE 0.5 END", [query.title]
     else:
@@ -50,14 +49,23 @@ def find(query: text.Query, asked: listing.Listing) -> tuple[list[Hit], int]:
     return _page(narrow, bound, where, values, relevance, extra, asked=asked, count=count)
 
 
-def matching(query: text.Query) -> tuple[str, list[Any]]:
-    """The condition under which an item is a hit in title, creators, subjects or ISBN, with its parameters."""
+def matching(query: text.Query, asked: listing.Listing) -> tuple[str, list[Any]]:
+    """The condition under which an item is a hit of `find`, with its parameters; at most one statement."""
     if query.is_empty:
         return "false", []
     if query.isbn:
         return "i.isbn @> %s", [[query.isbn]]
     match, bound = _tsquery(query)
-    return f"i.search @@ {match}", bound
+    narrow = f"i.search @@ {match}"
+    where, values = conditions.where(asked.conditions, conditions.ITEM_FIELDS)
+    if _count(narrow, bound, where, values) >= FEW:
+        return narrow, bound
+    return _wide(match), bound * 2
+
+
+def _wide(match: str) -> str:
+    """Hits in the narrow vector or, where those are few, in the one with descriptions."""
+    return f"(i.search @@ {match} OR i.search_wide @@ {match})"
 
 
 def _tsquery(query: text.Query) -> tuple[str, list[Any]]:

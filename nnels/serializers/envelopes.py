@@ -149,16 +149,21 @@ def _resource(row: dict[str, Any], kind: str) -> dict[str, Any]:
     return resource
 
 
+def narrowed(href: str, query: Sequence[tuple[str, str]], *, field: str, value: str) -> str:
+    """The first page of a listing under its filters, with this value in place of what `field` was filtered by.
+
+    Every spelling of the field's filter goes (`filter[f]`, `filter[f][value]`, …): two of them are a malformed filter.
+    """
+    gone = _PAGING | _CREDENTIALS
+    others = [(name, said) for name, said in query if name not in gone and not name.startswith(f"filter[{field}]")]
+    return f"{href}?{parse.urlencode([*others, (f'filter[{field}]', value)])}"
+
+
 def facets(
     counted: Mapping[str, Sequence[Counted]], *, href: str, query: Sequence[tuple[str, str]]
 ) -> dict[str, list[dict[str, Any]]]:
     """`facets` of a listing: each value with its count and the listing under it and the current filters."""
-    kept = [(name, value) for name, value in query if name not in _PAGING and name not in _CREDENTIALS]
     names = languages.labels()
-
-    def narrowed(field: str, value: str) -> str:
-        others = [(name, said) for name, said in kept if name != f"filter[{field}]"]
-        return f"{href}?{parse.urlencode([*others, (f'filter[{field}]', value)])}"
 
     return {
         field: [
@@ -166,7 +171,7 @@ def facets(
                 "value": one.value,
                 "label": names.get(one.value, one.value) if field == "languages" else one.value,
                 "count": one.count,
-                "href": narrowed(field, one.value),
+                "href": narrowed(href, query, field=field, value=one.value),
             }
             for one in values
         ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib import parse
 
 from nnels.formats import languages, recognise
 from nnels.jobs import catalogue
@@ -79,17 +78,12 @@ def facet_groups(
     base: str, counted: Mapping[str, list[facets.Value]], *, query: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     """Facets of the publications feed: each value narrows the feed as it is."""
-    kept = [(name, value) for name, value in query if name not in ("page", "range")]
     groups = []
     for name, values in counted.items():
         links = []
         for one in values:
-            narrowed = [
-                *((key, value) for key, value in kept if key != f"filter[{name}]"),
-                (f"filter[{name}]", one.value),
-            ]
-            link = _link("self" if (f"filter[{name}]", one.value) in kept else "subsection", "")
-            link["href"] = f"{base}/opds/publications?{parse.urlencode(narrowed)}"
+            href = envelopes.narrowed(f"{base}/opds/publications", query, field=name, value=one.value)
+            link = _link("self" if (f"filter[{name}]", one.value) in query else "subsection", href)
             link["title"] = languages.labels().get(one.value, one.value) if name == "languages" else one.value
             link["properties"] = {"numberOfItems": one.count}
             links.append(link)

@@ -36,7 +36,7 @@ class Search(base.Resource):
         href = self.search_href(keywords)
         extra: dict[str, Any] = {}
         if names := facets.parse(self.params.get("facets", "")):
-            match, bound = searching.matching(query)
+            match, bound = searching.matching(query, asked)
             counted = facets.count(names, asked.conditions, match=match, bound=bound)
             extra["facets"] = envelopes.facets(counted, href=href, query=self.query)
         if count == 0:

@@ -181,8 +181,27 @@ def test_facets_of_listings(client: Any, token: str, shelf: None) -> None:
     assert [(one["value"], one["count"]) for one in filtered["facets"]["formats"]] == [("txt", 1)]
     found = client.get("/api/basic_search/moby?facets=languages", headers=headers).json()
     assert json.dumps([one["value"] for one in found["facets"]["languages"]]) == '["eng"]'
+    # What only a description mentions is found and counted alike.
+    house.make_item("Typee", nid=40, languages=["deu"], description="Islands and a harpoon.")
+    found = client.get("/api/basic_search/harpoon?facets=languages", headers=headers).json()
+    assert [row["id"] for row in found["data"]] == [40]
+    assert [(one["value"], one["count"]) for one in found["facets"]["languages"]] == [("deu", 1)]
     house.make_item("New", nid=50, languages=["fra"])
     again = client.get("/api/repo_items?facets=languages", headers=headers).json()
     assert again["facets"]["languages"][0]["count"] == 2
     refused = client.get("/api/repo_items?facets=label", headers=headers)
     check_problem(refused, 400, "The facet label is not allowed for this path.")
+
+
+def test_facet_links_replace_every_spelling(client: Any, token: str, shelf: None) -> None:
+    """N55: a facet's link works under a filter with an operator and leads to the first page, however that was asked."""
+    headers = {"access-token": token}
+    query = "filter[languages][value]=deu&filter[languages][operator]=%3C%3E&page[number]=1&page[size]=1"
+    listed = client.get(f"/api/repo_items?facets=languages&{query}", headers=headers).json()
+    hrefs = {one["value"]: one["href"] for one in listed["facets"]["languages"]}
+    feed = check_feed(client.get(f"/opds/publications?{query}", headers=headers))
+    opds = {link["title"]: link["href"] for group in feed["facets"] for link in group["links"]}
+    assert "page" not in hrefs["fra"] + opds["French"]
+    assert [row["id"] for row in client.get(hrefs["fra"], headers=headers).json()["data"]] == [1]
+    narrowed = client.get(opds["French"], headers=headers).json()
+    assert [one["metadata"]["title"] for one in narrowed["publications"]] == ["Un été"]
