@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from core import errors
-from core.models import ApiToken, User
+from core.models import ApiToken, EmailAddress, User
 from registry.formats import report
 from registry.models import (
     Account,
@@ -57,10 +57,11 @@ def access_of(user: User | None) -> Access:
     """The rights of a person in the registry; one query."""
     if user is None or not user.is_authenticated:
         return NOBODY
-    rows = Account.objects.filter(user=user).values_list("approved", "is_registry_admin", "organizations")
-    found = list(rows)
-    is_admin = user.is_superuser or any(approved and admin for approved, admin, _ in found)
-    owned = frozenset(organization for approved, _, organization in found if approved and organization is not None)
+    proven = EmailAddress.objects.filter(user=OuterRef("user"), is_primary=True, is_verified=True)
+    accounts = Account.objects.filter(Exists(proven), user=user, approved=True)
+    found = list(accounts.values_list("is_registry_admin", "organizations"))
+    is_admin = user.is_superuser or any(admin for admin, _ in found)
+    owned = frozenset(organization for _, organization in found if organization is not None)
     return Access(user, is_admin, owned)
 
 

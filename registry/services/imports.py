@@ -224,6 +224,9 @@ def _keep_hash(user: User, read: imports.Person) -> bool:
 
 def _fill_user(user: User, read: imports.Person) -> bool:
     changed = _keep_hash(user, read)
+    if read.verified:
+        unproven = user.addresses.filter(address__iexact=read.email, is_verified=False)
+        changed = bool(unproven.update(is_verified=True)) or changed
     empty = {name: getattr(read, name) for name in ("first_name", "last_name") if not getattr(user, name)}
     return _changed(user, {name: value for name, value in empty.items() if value}) == "updated" or changed
 

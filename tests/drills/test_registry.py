@@ -40,7 +40,7 @@ def harvest(source: demo_source.Source) -> Any:
 
 @pytest.fixture
 def owner(harvest: Harvest) -> User:
-    user = User.objects.create_user("maria", "maria@example.org", PASSWORD)
+    user = User.objects.create_user("maria", "maria@example.org", PASSWORD, is_validated=True)
     from registry.models import Account
 
     Account.objects.create(user=user, approved=True).organizations.add(harvest.organization)

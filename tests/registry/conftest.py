@@ -69,6 +69,7 @@ def add_person(organization: Organization) -> Callable[..., User]:
     """Make an approved member of the organisation: `add_person("maria", approved=False, member=False, admin=True)`."""
 
     def make(name: str, *, approved: bool = True, member: bool = True, admin: bool = False, **fields: Any) -> User:
+        fields.setdefault("is_validated", True)
         user = User.objects.create_user(name, f"{name}@example.org", PASSWORD, **fields)
         account = Account.objects.create(user=user, approved=approved, is_registry_admin=admin)
         if member:

@@ -223,16 +223,17 @@ def test_odd_ids(uid: str, client: Client, sample: Harvest, owner: User) -> None
 
 
 def test_patch_rights(client: Client, sample: Harvest, add_person: Callable[..., User]) -> None:
-    """X10: PATCH: anonymous 401, stranger 403, unapproved member 403, owner and admin 200."""
+    """X10: PATCH: anonymous 401, stranger 403, unapproved or unverified member 403, owner and admin 200."""
     path = f"/api/v1/Harvests/{sample.uid}"
     answer = client.patch(path, b'{"name":"X"}', content_type=JSON)
     assert (answer.status_code, answer.content) == (401, LOGGED_OUT)
     add_person("stranger", member=False)
     add_person("waiting", approved=False)
+    add_person("unproven", is_validated=False)
     add_person("maria")
     add_person("boss", member=False, admin=True)
     denied = b'{"status":"error","message":"You do not have permission to do this."}'
-    for name in ("stranger", "waiting"):
+    for name in ("stranger", "waiting", "unproven"):
         answer = client.patch(path, b'{"name":"X"}', content_type=JSON, **pair(client, name))
         assert (answer.status_code, answer.content) == (403, denied)
     answer = client.patch(path, b'{"name":"Hers","_id":"no","nothing":1}', content_type=JSON, **pair(client))
@@ -240,6 +241,25 @@ def test_patch_rights(client: Client, sample: Harvest, add_person: Callable[...,
     assert answer.json()["data"]["_id"] == sample.uid
     form = client.patch(path, "name=Theirs&publish=0", content_type=FORM, **pair(client, "boss"))
     assert (form.json()["data"]["name"], form.json()["data"]["publish"]) == ("Theirs", False)
+
+
+def test_moving_needs_both(client: Client, sample: Harvest, add_person: Callable[..., User]) -> None:
+    """X10: moving a harvest needs membership of the organisation it leaves and of the one it joins."""
+    path = f"/api/v1/Harvests/{sample.uid}"
+    other = Organization.objects.create(name="NANOOS", slug="NANOOS")
+    add_person("leaver")
+    joiner = add_person("joiner", member=False)
+    joiner.registry_account.organizations.add(other)
+    both = add_person("both")
+    both.registry_account.organizations.add(other)
+    body = b'{"organization":"NANOOS"}'
+    refused = client.patch(path, body, content_type=JSON, **pair(client, "leaver"))
+    assert (refused.status_code, refused.json()["message"][:14]) == (400, "organization: ")
+    assert client.patch(path, body, content_type=JSON, **pair(client, "joiner")).status_code == 403
+    sample.refresh_from_db()
+    assert sample.organization.name == "PacIOOS"
+    moved = client.patch(path, body, content_type=JSON, **pair(client, "both"))
+    assert (moved.status_code, moved.json()["data"]["organization"]) == (200, "NANOOS")
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,9 @@ def test_mongo_user(tmp_path: Path, client: Client) -> None:
     assert (user.password, user.api_tokens.count()) == (f"bcrypt_sha256${stored}", 0)
     assert user.registry_account.approved
     assert command("registry_import_users", path)[1] == "0 created, 0 updated, 1 unchanged, 0 rejected\n"
+    user.addresses.update(is_verified=False)
+    assert command("registry_import_users", path)[1] == "0 created, 1 updated, 0 unchanged, 0 rejected\n"
+    assert user.addresses.get().is_verified
     for body in ("password=old-secret-1", f"password={digest}&hashed=true"):
         answer = client.post(
             "/api/v2/login", f"email=old@example.org&{body}", content_type="application/x-www-form-urlencoded"
