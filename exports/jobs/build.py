@@ -212,19 +212,22 @@ def settled(job: Job) -> None:
 
 
 def end_all(versions: QuerySet[RepoVersion]) -> bool:
-    """End every export of these versions; in the caller's transaction."""
+    """End every export of these versions; in the caller's transaction, which holds no lock on them: rows are locked in
+    the order in which ``_publish`` locks them (jobs, builds, versions), so that neither waits for the other in a ring.
+    """
     now = timezone.now()
     builds = ExportBuild.objects.filter(version__in=versions)
-    active = list(builds.filter(state__in=ACTIVE).values_list("job_id", flat=True))
+    active = list(builds.filter(state__in=ACTIVE).order_by("job_id").values_list("job_id", flat=True))
     for job_id in active:
         if job_id is not None:
             jobs.cancel(job_id)
     cancelled = builds.filter(state__in=ACTIVE).update(state=BuildState.CANCELLED, finished_at=now)
-    gone = builds.filter(state__in=(BuildState.READY, BuildState.REPLACED))
-    is_ready_gone = gone.filter(state=BuildState.READY).exists()
-    gone.update(state=BuildState.DELETED, ended_at=now)
-    RepoVersion.objects.filter(pk__in=versions.values("pk")).update(current_build=None)
-    return bool(active or cancelled or is_ready_gone)
+    # counted by the statement that moves them: of two requests at once only one has deleted something
+    deleted = builds.filter(state=BuildState.READY).update(state=BuildState.DELETED, ended_at=now)
+    builds.filter(state=BuildState.REPLACED).update(state=BuildState.DELETED, ended_at=now)
+    ended = ExportBuild.objects.filter(state=BuildState.DELETED)
+    RepoVersion.objects.filter(pk__in=versions.values("pk"), current_build__in=ended).update(current_build=None)
+    return bool(active or cancelled or deleted)
 
 
 def describe(job: Job) -> dict[str, str]:

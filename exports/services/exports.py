@@ -87,7 +87,6 @@ def delete(version: RepoVersion) -> bool:
     """Delete the archive and cancel what is being built; False when there was nothing. Final at once: links end with
     the row, a running worker cannot publish any more, blobs are swept later."""
     with transaction.atomic():
-        RepoVersion.objects.select_for_update().get(pk=version.pk)
         return build.end_all(RepoVersion.objects.filter(pk=version.pk))
 
 

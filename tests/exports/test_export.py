@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,9 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from core import jobs
 from core.models import Job
 from exports.formats import archives
+from exports.jobs import build
 from exports.models import ExportBuild
 from exports.services import exports as services
 from tests.exports.conftest import World
+from tests.house import wait_for
 
 QUERY = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
 
@@ -412,6 +415,46 @@ def test_fenced_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs.run_queued()
     assert world.api.get(path).status_code == 204
     assert ExportBuild.objects.get().state == "cancelled"
+
+
+def test_deleted_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X44: a DELETE that meets the publication waits for it and wins; neither of them dies in a deadlock."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    answers: list[int] = []
+
+    def delete() -> None:
+        try:
+            answers.append(world.api.delete(path).status_code)
+        finally:
+            connections.close_all()
+
+    deleting = threading.Thread(target=delete)
+    whole = build._require
+
+    def meet(moved: int) -> None:
+        deleting.start()  # the job's row is locked by us now, and stays so until this transaction ends
+        wait_for(_is_waiting, what="the deletion to wait for the publication", timeout=10)
+        whole(moved)
+
+    monkeypatch.setattr(build, "_require", meet)
+    assert world.api.post(path).status_code == 202
+    jobs.run_queued()
+    deleting.join(30)
+    assert answers == [200]
+    assert Job.objects.get(kind="exports.build_export").state == "succeeded"
+    assert ExportBuild.objects.get().state == "deleted"
+    assert world.api.get(path)["X-Export-Status"] == "none"
+
+
+def _is_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction the first look would stay
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_few_queries(ready: World) -> None:
