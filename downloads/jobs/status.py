@@ -70,7 +70,8 @@ def progress(download: Download, *, position: int | None = None) -> Progress:
         stage = "cancelled" if download.state == Download.State.CANCELLED else "failed"
         return _progress(stage, 0, None, None, None, None)
     if build.state in (Build.State.DONE, Build.State.DELETED):
-        return _progress("done", 0, build.rows_done, build.rows_total, build.size, None)
+        stage = "expired" if download.state == Download.State.EXPIRED else "done"
+        return _progress(stage, 0, build.rows_done, build.rows_total, build.size, None)
     live: dict[str, Any] = build.job.progress if build.job else {}
     stage = live.get("stage", "queued")
     if build.job is None or (build.job.state == Job.State.QUEUED and stage != "waiting_for_storage"):

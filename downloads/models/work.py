@@ -54,6 +54,9 @@ class Build(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    ahead: int | None = None
+    """Not kept: how many builds are to begin before this one, where whoever fetched it asked along the way."""
+
     class Meta:
         ordering = ["-created_at", "uuid"]
         indexes = [

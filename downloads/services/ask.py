@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from core import db, errors, throttle
+from core import db, errors, net, throttle
 from core.models import User
 from downloads.jobs import notices
 from downloads.jobs.build import lanes, selection
@@ -39,8 +39,10 @@ class Caller:
 
     @property
     def key(self) -> str:
-        """What quotas are counted by."""
-        return f"user:{self.user.pk}" if self.user else f"address:{self.address or 'unknown'}"
+        """What quotas are counted by: the account, else the address, or the /64 an IPv6 subscriber owns."""
+        if self.user:
+            return f"user:{self.user.pk}"
+        return f"address:{net.throttle_key(net.parse_address(self.address or ''))}"
 
     def limits(self) -> tuple[int, int]:
         """Builds that may run, and that may wait."""
@@ -94,7 +96,12 @@ def _of_key(key: str) -> Download | None:
             [key],
         )
         (found,) = cursor.fetchone()
-    return Download.objects.select_related("build__job").get(pk=found) if found else None
+    if found is None:
+        return None
+    download = Download.objects.select_related("build__job").annotate(earlier=lanes.ahead("build__")).get(pk=found)
+    if download.build is not None:
+        download.build.ahead = download.earlier
+    return download
 
 
 def _is_reusable(download: Download) -> bool:
@@ -106,7 +113,9 @@ def _is_reusable(download: Download) -> bool:
 def _new_download(asked: request.DownloadRequest, key: str, version: int, caller: Caller) -> Download:
     now = timezone.now()
     build_key = asked.build_key(version)
-    build = None if asked.force else _shared_build(build_key, lock=True)
+    if asked.force:
+        db.advisory_lock(_caller_lock(caller))
+    build = None if asked.force else _shared_build(build_key, caller)
     if build is None:
         build = _new_build(asked, build_key, version, caller)
     is_done = build.state == Build.State.DONE
@@ -129,19 +138,26 @@ def _new_download(asked: request.DownloadRequest, key: str, version: int, caller
     )
 
 
-def _shared_build(build_key: str, *, lock: bool) -> Build | None:
-    """The build of equivalent requests, if it may still be shared."""
+def _caller_lock(caller: Caller) -> str:
+    """Held while a caller's builds are counted and one more is added."""
+    return f"downloads.caller:{caller.key}"
+
+
+def _shared_build(build_key: str, caller: Caller) -> Build | None:
+    """The build of equivalent requests, if it may still be shared; locks the key, then the caller."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO downloads_buildkey (key) VALUES (%s) "
-            "ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING build_id",
-            [build_key],
+            "ON CONFLICT (key) DO UPDATE SET key = excluded.key "
+            "RETURNING build_id, pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [build_key, _caller_lock(caller)],
         )
-        (found,) = cursor.fetchone()
+        found, _ = cursor.fetchone()
     if found is None:
         return None
-    builds = Build.objects.select_related("job")
-    build = (builds.select_for_update(of=("self",)) if lock else builds).get(pk=found)
+    builds = Build.objects.select_related("job").annotate(earlier=lanes.ahead())
+    build = builds.select_for_update(of=("self",)).get(pk=found)
+    build.ahead = build.earlier
     is_young = timezone.now() < build.created_at + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
     return build if build.state in _SHARED and is_young else None
 
@@ -157,6 +173,7 @@ def _new_build(asked: request.DownloadRequest, build_key: str, version: int, cal
         caller=caller.key,
         running_limit=running.limit,
     )
+    build.ahead = running.ahead_long if is_long else running.ahead_short
     if running.count < running.limit and not is_long:
         lanes.start(build)
         return build
@@ -171,16 +188,18 @@ def _new_build(asked: request.DownloadRequest, build_key: str, version: int, cal
 class _Running:
     count: int
     limit: int
+    ahead_short: int
+    ahead_long: int
 
 
 def _admit(caller: Caller) -> _Running:
-    """How many builds the caller has under way; raises when too many wait."""
-    db.advisory_lock(f"downloads.caller:{caller.key}")
+    """How many builds the caller, whose lock is held, has under way; raises when too many wait."""
     limit, queued = caller.limits()
     waiting = Q(state=Build.State.WAITING)
     mine = Q(caller=caller.key)
     counts = Build.objects.filter(state__in=[Build.State.WAITING, Build.State.RUNNING]).aggregate(
-        all=Count("pk", filter=waiting),
+        short=Count("pk", filter=waiting & Q(lane=Build.Lane.SHORT)),
+        long=Count("pk", filter=waiting & Q(lane=Build.Lane.LONG)),
         waiting=Count("pk", filter=mine & waiting),
         running=Count("pk", filter=mine & Q(job__isnull=False)),
     )
@@ -188,9 +207,9 @@ def _admit(caller: Caller) -> _Running:
         raise errors.Throttled(
             f"You have {counts['waiting']} downloads waiting; the limit is {queued}.", retry_after=30, limit=queued
         )
-    if counts["all"] >= settings.DOWNLOADS_QUEUE_LENGTH:
+    if counts["short"] + counts["long"] >= settings.DOWNLOADS_QUEUE_LENGTH:
         raise errors.Unavailable("The download service cannot take requests right now.", retry_after=60)
-    return _Running(counts["running"], limit)
+    return _Running(counts["running"], limit, counts["short"], counts["long"])
 
 
 def _is_long(asked: request.DownloadRequest, version: int) -> bool:

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from core import auth, blobs, jobs
 from core.models import User
+from downloads.jobs import status as stand
 from downloads.models import Download
 from tests.downloads import making
 
@@ -38,7 +39,8 @@ NO_SUCH = {"error": "There is no download with this id."}
 
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, running_house: Any) -> None:
-    """Three maples and two oaks."""
+    """Three maples and two oaks, and no file of an earlier test."""
+    blobs.delete(*making.keys())
     making.bring_in(making.archive(tmp_path, making.specimens(3) + making.specimens(2, genus="Quercus", start=3)))
 
 
@@ -548,11 +550,15 @@ def statements(context: CaptureQueriesContext) -> list[str]:
 
 def test_statements_of_each_path(client: Client) -> None:
     """D47: SQL statements of a request, new and known, of a status read and of the link."""
-    with CaptureQueriesContext(connection) as context:
-        body = client.get(url()).json()
-    asked = [sql for sql in statements(context) if "announced_at" not in sql.partition("WHERE")[0] or "INSERT" in sql]
-    assert len(asked) <= 10, asked  # noting that the broker has heard comes after the commit
-    for path, most in ((url(), 4), (f"/status/{ident(body)}", 2), (f"/v2/download/{ident(body)}", 2)):
+    v2_url = "/v2/download?rq=" + urllib.parse.quote('{"genus":"quercus"}')
+    for path in (url(), v2_url):
+        with CaptureQueriesContext(connection) as context:
+            body = client.get(path).json()
+        assert len(statements(context)) <= 10, statements(context)
+    polled = client.get(f"/v2/download/{ident(body)}").json()["progress"]["position"]
+    again = client.get(v2_url).json()["progress"]["position"]
+    assert (body["progress"]["position"], polled, again) == (1, 1, 1)
+    for path, most in ((url(), 4), (v2_url, 4), (f"/status/{ident(body)}", 2), (f"/v2/download/{ident(body)}", 2)):
         with CaptureQueriesContext(connection) as context:
             client.get(path)
         assert len(statements(context)) <= most, statements(context)
@@ -560,6 +566,54 @@ def test_statements_of_each_path(client: Client) -> None:
     with CaptureQueriesContext(connection) as context:
         client.get(f"/downloads/{ident(body)}.zip")
     assert len(statements(context)) <= 2, statements(context)
+
+
+def test_statements_of_the_list(client: Client) -> None:
+    """D47: SQL statements of the list, the look at the key and the note of its use among them."""
+    user = User.objects.create_user("ada")
+    _, secret = auth.issue_token(user, audience="downloads")
+    headers = {"Authorization": f"Token {secret}"}
+    for query in (ACER, "{}"):
+        client.get(url(query), headers=headers)
+    user.api_tokens.update(last_used_at=None)
+    with CaptureQueriesContext(connection) as context:
+        found = client.get("/v2/downloads?limit=1", headers=headers).json()
+    assert (found["itemCount"], len(found["items"])) == (2, 1)
+    assert len(statements(context)) <= 3, statements(context)
+    beyond = client.get("/v2/downloads?offset=5", headers=headers).json()
+    assert beyond == {"itemCount": 2, "items": []}
+
+
+def test_expired_ones_are_not_listed(client: Client) -> None:
+    """D26: an expired download, whose link is dead, is in nobody's list; its stage is expired."""
+    user = User.objects.create_user("ada")
+    _, secret = auth.issue_token(user, audience="downloads")
+    headers = {"Authorization": f"Token {secret}"}
+    first, second = (ident(client.get(url(query), headers=headers).json()) for query in (ACER, "{}"))
+    finish()
+    Download.objects.filter(pk=first).update(state=Download.State.EXPIRED, expired_at=timezone.now())
+    found = client.get("/v2/downloads", headers=headers).json()
+    assert found["itemCount"] == 1
+    assert [ident(item) for item in found["items"]] == [second]
+    expired = Download.objects.select_related("build__job").get(pk=first)
+    assert stand.progress(expired).stage == "expired"
+
+
+def test_quota_of_a_subscriber(client: Client, settings: Any) -> None:
+    """D32: callers of one IPv6 /64 share a quota, of mails too; another /64 has its own."""
+    settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 0, 2
+    settings.DOWNLOADS_MAILS_PER_CALLER = 1
+
+    def ask(address: str, genus: str, **more: str) -> int:
+        sent = url(json.dumps({"genus": genus}), **more)
+        return int(client.get(sent, REMOTE_ADDR=address).status_code)
+
+    mailed = [ask(f"2001:db8:7:1::{n}", "acer", email=f"a{n}@example.org") for n in (1, 2)]
+    assert mailed == [200, 429]
+    assert [ask(f"2001:db8:7:1:{n}::1", f"g{n}") for n in range(3)] == [200, 429, 429]
+    assert ask("2001:db8:7:2::1", "quercus") == 200
+    assert ask("192.0.2.1", "quercus") == 200
+    assert ask("192.0.2.2", "abies") == 200
 
 
 def test_forms_over_http(client: Client) -> None:

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from core import db, jobs
@@ -66,9 +67,23 @@ def let_everybody_in() -> None:
         let_in(caller)
 
 
-def ahead_of(build: Build) -> int | None:
+def ahead_of(build: Build) -> int:
     """How many builds of the same lane are to begin before this one; 0 once it runs."""
     if build.state != Build.State.WAITING:
         return 0
+    if build.ahead is not None:
+        return build.ahead
     earlier = Q(created_at__lt=build.created_at) | Q(created_at=build.created_at, uuid__lt=build.uuid)
     return Build.objects.filter(earlier, state=Build.State.WAITING, lane=build.lane).count()
+
+
+def ahead(prefix: str = "") -> Coalesce:
+    """The same as an expression of a query; `prefix` leads from its rows to their builds."""
+    then, ident = OuterRef(f"{prefix}created_at"), OuterRef(f"{prefix}uuid")
+    earlier = Build.objects.filter(
+        Q(created_at__lt=then) | Q(created_at=then, uuid__lt=ident),
+        state=Build.State.WAITING,
+        lane=OuterRef(f"{prefix}lane"),
+    )
+    counted = earlier.order_by().values("lane").annotate(count=Count("pk")).values("count")
+    return Coalesce(Subquery(counted), 0)
