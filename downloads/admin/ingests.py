@@ -11,9 +11,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
-from downloads.admin.lists import BigList
+from downloads.admin.lists import BigList, one_of
 from downloads.models import IngestRun, RejectedRow
 
+_RUNS_OFFERED = 50
 _COLUMNS = ("run_id", "file", "line", "reason", "message", "row")
 
 
@@ -63,11 +64,25 @@ class _Echo:
         return line
 
 
+class OfRun(admin.SimpleListFilter):
+    """The newest runs to choose from; a page of a run is `?run=<number>`."""
+
+    title = parameter_name = "run"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(run.pk), str(run)) for run in IngestRun.objects.order_by("-id")[:_RUNS_OFFERED]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RejectedRow]) -> QuerySet[RejectedRow]:
+        wanted = self.value() or ""
+        return queryset.filter(run_id=int(wanted)) if wanted.isdecimal() else queryset
+
+
 @admin.register(RejectedRow)
 class RejectedRows(BigList):
     list_display = ("run", "file", "line", "reason", "message")
-    list_filter = ("reason", "run")
+    list_filter = (one_of("reason", RejectedRow.REASONS), OfRun)
     list_select_related = ("run",)
+    ordering = ("-id",)
     actions = ("export_csv",)
 
     @admin.action(description="Export as CSV")

@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 
-from core import errors
 from core.admin import ReadOnly
 from downloads import services
 from downloads.admin import uploads
@@ -74,14 +73,6 @@ class Rows(BigList):
     ordering = ("id",)
     fields = ("uuid", "recordset", "v_from", "v_to", "etag", "side_by_side")
     readonly_fields = fields
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        try:
-            return super().get_search_results(request, queryset, search_term)
-        except errors.Fact:
-            return queryset.none(), False
 
     @admin.display(description="raw and index")
     def side_by_side(self, row: Any) -> str:

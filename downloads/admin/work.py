@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from downloads import services
-from downloads.admin.lists import BigList, acted
+from downloads.admin.lists import BigList, acted, one_of
 from downloads.jobs import notices, status
 from downloads.models import Build, BuildPart, Claim, Download, Notification, Quota
+from downloads.selectors import request as asking
 
 
 class Claims(admin.TabularInline[Claim, Download]):
@@ -61,7 +63,14 @@ class Downloads(BigList):
         "expires_at",
         "data_version",
     )
-    list_filter = ("state", "form", "core_type", "face", "is_pinned", "created_at")
+    list_filter = (
+        "state",
+        one_of("form", asking.FORMS),
+        one_of("core_type", asking.CORE_TYPES),
+        "face",
+        "is_pinned",
+        "created_at",
+    )
     search_fields = ("uuid__exact", "hash__exact", "query_hash__exact")
     search_help_text = "uuid or hash"
     list_select_related = ("build__job",)
@@ -69,7 +78,9 @@ class Downloads(BigList):
     actions = ("cancel", "retry_failed", "expire", "pin", "unpin", "resend")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Download]:
-        found: QuerySet[Download] = super().get_queryset(request).annotate(asked=Count("claims"))
+        claims = Claim.objects.filter(download=OuterRef("pk")).order_by().values("download").annotate(n=Count("pk"))
+        asked = Coalesce(Subquery(claims.values("n"), output_field=IntegerField()), 0)  # for the rows of a page only
+        found: QuerySet[Download] = super().get_queryset(request).annotate(asked=asked)
         return found
 
     @admin.display(description="query")
@@ -92,7 +103,7 @@ class Downloads(BigList):
     def size(self, download: Download) -> str:
         return filesizeformat(download.build.size) if download.build and download.build.size else ""
 
-    @admin.display(description="requests", ordering="asked")
+    @admin.display(description="requests")
     def requests(self, download: Download) -> int:
         return int(getattr(download, "asked", 0))
 
@@ -142,11 +153,16 @@ class Builds(BigList):
 
 @admin.register(Notification)
 class Notifications(BigList):
-    list_display = ("address", "channel", "download", "state", "attempts", "created_at", "queued_at")
+    list_display = ("address", "channel", "told_of", "state", "attempts", "created_at", "queued_at")
     list_filter = ("channel", "created_at")
     list_select_related = ("mail", "delivery")
     search_fields = ("address", "download__uuid__exact")
+    ordering = ("-id",)
     actions = ("retry",)
+
+    @admin.display(description="download")
+    def told_of(self, notification: Notification) -> str:
+        return str(notification.download_id)
 
     @admin.action(description="Retry")
     def retry(self, request: HttpRequest, queryset: QuerySet[Notification]) -> None:

@@ -687,6 +687,10 @@ class Migration(migrations.Migration):
             model_name="build",
             index=models.Index(fields=["data_version"], name="downloads_build_version"),
         ),
+        migrations.AddIndex(
+            model_name="build",
+            index=models.Index(fields=["-created_at", "uuid"], name="downloads_build_newest"),
+        ),
         migrations.AddConstraint(
             model_name="buildpart",
             constraint=models.UniqueConstraint(fields=("build", "member", "number"), name="downloads_part_number"),

@@ -41,6 +41,16 @@ class IngestRun(models.Model):
 class RejectedRow(models.Model):
     """A row set aside: where it stood, why, and its beginning."""
 
+    REASONS = (
+        "no_record_id",
+        "duplicate_row",
+        "duplicate_identifier",
+        "identifier_conflict",
+        "wrong_column_count",
+        "row_too_long",
+        "orphan_extension",
+    )
+
     run = models.ForeignKey(IngestRun, on_delete=models.CASCADE, related_name="rejects")
     file = models.CharField(max_length=300)
     line = models.PositiveBigIntegerField()

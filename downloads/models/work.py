@@ -66,6 +66,7 @@ class Build(models.Model):
                 name="downloads_build_active",
             ),
             models.Index(fields=["data_version"], name="downloads_build_version"),
+            models.Index(fields=["-created_at", "uuid"], name="downloads_build_newest"),
         ]
 
     def __str__(self) -> str:
