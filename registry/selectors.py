@@ -57,12 +57,16 @@ def access_of(user: User | None) -> Access:
     """The rights of a person in the registry; one query."""
     if user is None or not user.is_authenticated:
         return NOBODY
-    proven = EmailAddress.objects.filter(user=OuterRef("user"), is_primary=True, is_verified=True)
-    accounts = Account.objects.filter(Exists(proven), user=user, approved=True)
-    found = list(accounts.values_list("is_registry_admin", "organizations"))
+    found: list[tuple[bool, int | None]] = list(_rights(user).values_list("is_registry_admin", "organizations"))
     is_admin = user.is_superuser or any(admin for admin, _ in found)
     owned = frozenset(organization for _, organization in found if organization is not None)
     return Access(user, is_admin, owned)
+
+
+def _rights(user: User) -> QuerySet[Account]:
+    """The person's account if it owns anything: approved, and the address proven."""
+    proven = EmailAddress.objects.filter(user=OuterRef("user"), is_primary=True, is_verified=True)
+    return Account.objects.filter(Exists(proven), user=user, approved=True)
 
 
 # --- harvests ---------------------------------------------------------------------------------------------------
@@ -85,6 +89,15 @@ def harvest(uid: str) -> Harvest:
     if found is None:
         raise errors.NotFound(code="not_found")
     return found
+
+
+def harvest_and_right(uid: str, user: User) -> tuple[Harvest, bool]:
+    """The harvest of an id and whether a person may manage it, or NotFound; one query."""
+    own = _rights(user).filter(Q(is_registry_admin=True) | Q(organizations=OuterRef("organization")))
+    found = _harvests().annotate(is_own=Exists(own)).filter(uid=uid).first() if is_uid(uid) else None
+    if found is None:
+        raise errors.NotFound(code="not_found")
+    return found, user.is_superuser or found.is_own
 
 
 def _harvests() -> QuerySet[Harvest]:

@@ -40,12 +40,12 @@ def trigger(uid: str, *, user: User, via: str = HarvestRun.Trigger.API, queue: b
     Errors in the order of contract 2.7: unknown or being deleted, then not the caller's.
     """
     try:
-        harvest = selectors.harvest(uid)
+        harvest, is_own = selectors.harvest_and_right(uid, user)
     except errors.NotFound as error:
         raise errors.NotFound(code="trigger_not_found") from error
     if harvest.deleting:
         raise errors.NotFound(code="trigger_not_found")
-    if not selectors.access_of(user).may_manage(harvest):
+    if not is_own:
         raise errors.Denied(code="trigger_denied")
     return request.run_of(harvest, trigger=via, requester=user)[0] if queue else None
 
