@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.http import HttpResponse
@@ -29,6 +29,36 @@ class _Items(base.Resource):
         opened = links.open_titles(titles, asked=self.asked(request, caller))
         return [rows.chosen(rows.item(title, opened, base=self.base), fields) for title in titles]
 
+    def kept_or_not(
+        self,
+        request: Request,
+        titles: Sequence[items.Title],
+        render: Callable[[], HttpResponse],
+        *,
+        fields: Sequence[str] | None,
+        also: object = None,
+    ) -> HttpResponse:
+        """What may hold links is made anew; metadata may be kept and is confirmed by its tag before it is rendered.
+
+        `also`: what else the answer says besides the titles.
+        """
+        if fields is None or not is_link_free(fields):
+            return render()
+        shown = [name for name in rows.ITEM_KEYS if name in fields]
+        said = (self.base, self.format, shown, [(one.id, one.revision) for one in titles], also)
+        headers = {"ETag": f'W/"{base.hash_of(repr(said).encode("utf-8", "surrogatepass"))}"'}
+        if titles:
+            headers["Last-Modified"] = http.http_date(int(max(one.changed for one in titles).timestamp()))
+        if base.matches(request._request, headers["ETag"]):
+            response = HttpResponse(status=304)
+            del response["Content-Type"]
+        else:
+            response = render()
+        response["Cache-Control"] = "private, no-cache"
+        for name, value in headers.items():
+            response[name] = value
+        return response
+
 
 def is_link_free(fields: Sequence[str] | None) -> bool:
     """Whether an answer with these fields can hold no link."""
@@ -45,14 +75,17 @@ class Item(_Items):
         if field is None and "," in ids:
             return self._several(request, ids, caller=caller, fields=fields)
         title = reading.one(ids, account=caller.account, field=field)
-        if is_link_free(fields):
-            return self._without_links(request, title, caller=caller, fields=fields or ())
-        (row,) = self.rows(request, [title], caller=caller, fields=fields)
-        return self._one(row, title)
 
-    def _one(self, row: envelopes.Row, title: items.Title, *, cache: str = "private, no-store") -> HttpResponse:
-        body = envelopes.one(self.format, row, kind=self.kind, href=rows.item_href(self.base, title.id))
-        response = self.answer(body, cache=cache)
+        def render() -> HttpResponse:
+            (row,) = self.rows(request, [title], caller=caller, fields=fields)
+            return self._one(row, title)
+
+        return self.kept_or_not(request, [title], render, fields=fields)
+
+    def _one(self, row: envelopes.Row, title: items.Title) -> HttpResponse:
+        response = self.answer(
+            envelopes.one(self.format, row, kind=self.kind, href=rows.item_href(self.base, title.id))
+        )
         response["Link"] = f'<{self.base}/api/repo_items/{title.id}>; rel="canonical"'
         return response
 
@@ -60,26 +93,13 @@ class Item(_Items):
         self, request: Request, ids: str, *, caller: callers.Caller, fields: Sequence[str] | None
     ) -> HttpResponse:
         titles = reading.several(ids, account=caller.account)
-        found = self.rows(request, titles, caller=caller, fields=fields)
         href = f"{self.collection_href}/{base.segment(ids)}"
-        return self.answer(envelopes.several(self.format, found, kind=self.kind, href=href))
 
-    def _without_links(
-        self, request: Request, title: items.Title, *, caller: callers.Caller, fields: Sequence[str]
-    ) -> HttpResponse:
-        """Metadata only: may be kept, and is confirmed by its tag before anything is rendered."""
-        kept = ",".join(name for name in rows.ITEM_KEYS if name in fields)
-        tag = f'W/"{title.id}-{title.revision}-{self.format}-{base.hash_of((self.base + kept).encode())}"'
-        modified = http.http_date(int(title.changed.timestamp()))
-        if base.matches(request._request, tag):
-            response = HttpResponse(status=304, headers={"ETag": tag, "Last-Modified": modified})
-            response["Cache-Control"] = "private, no-cache"
-            del response["Content-Type"]
-            return response
-        (row,) = self.rows(request, [title], caller=caller, fields=fields)
-        response = self._one(row, title, cache="private, no-cache")
-        response["ETag"], response["Last-Modified"] = tag, modified
-        return response
+        def render() -> HttpResponse:
+            found = self.rows(request, titles, caller=caller, fields=fields)
+            return self.answer(envelopes.several(self.format, found, kind=self.kind, href=href))
+
+        return self.kept_or_not(request, titles, render, fields=fields, also=href)
 
     def described_href(self, request: Request, **kwargs: Any) -> str:
         return f"{self.collection_href}/{base.segment(kwargs['ids'])}"
@@ -92,10 +112,15 @@ class Items(_Items):
         caller = self.caller(request)
         asked = reading.parse_listing(self.params)
         titles, count = items.page(asked)
-        found = self.rows(request, titles, caller=caller, fields=asked.fields)
-        cache = "private, no-cache" if is_link_free(asked.fields) else "private, no-store"
         extra = self.facets(facets.parse(self.params.get("facets", "")), asked)
-        return self.page_answer(found, asked=asked, count=count, href=self.collection_href, cache=cache, extra=extra)
+
+        def render() -> HttpResponse:
+            found = self.rows(request, titles, caller=caller, fields=asked.fields)
+            return self.page_answer(found, asked=asked, count=count, href=self.collection_href, extra=extra)
+
+        # The other parameters stand in the links.
+        paged = envelopes.paging(self.collection_href, self.query, page=asked.page, size=asked.range, count=count)
+        return self.kept_or_not(request, titles, render, fields=asked.fields, also=(paged, count, extra))
 
     def facets(self, names: list[str], asked: listing.Listing) -> dict[str, Any] | None:
         """Values and counts of the asked fields, each with the listing it narrows to."""

@@ -18,7 +18,7 @@ from core.models import User
 from nnels import models
 from nnels.formats import recognise
 from nnels.jobs import catalogue
-from nnels.selectors import items
+from nnels.selectors import facets, items
 from nnels.services import callers
 
 MOBY_UUID = uuids.UUID("2b2532ea-0000-4000-8000-000000006804")
@@ -30,6 +30,7 @@ def _forget() -> Iterator[None]:
     yield
     items._anchors.clear()
     items._counts.clear()
+    facets._counted.clear()
     callers._remembered.clear()
 
 

@@ -364,6 +364,28 @@ def test_metadata_may_be_kept(client: Any, token: str) -> None:
     assert again["ETag"] != first["ETag"]
 
 
+@pytest.mark.parametrize("path", ["6804,1?fields=label,id", "?fields=label,id&range=2", "?fields=id&facets=languages"])
+def test_lists_of_metadata_may_be_kept(client: Any, token: str, path: str) -> None:
+    """N37: comma lists and listings without links have a tag too; it follows edits, new titles and departures."""
+    house.moby()
+    other = house.make_item("Typee", nid=1)
+    first = ask(client, token, path)
+    assert first["Cache-Control"] == "private, no-cache"
+    assert first["ETag"].startswith('W/"')
+    assert "Last-Modified" in first
+    same = ask(client, token, path, **{"if-none-match": first["ETag"]})
+    assert (same.status_code, same.content, same["ETag"]) == (304, b"", first["ETag"])
+    assert same["Cache-Control"] == "private, no-cache"
+    if not path.startswith("6804"):
+        house.make_item("Omoo", nid=7000, languages=["fra"])
+        grown = ask(client, token, path, **{"if-none-match": first["ETag"]})
+        assert (grown.status_code, grown.json()["count"]) == (200, 3)
+        first = grown
+    catalogue.update(other, {"published": False})
+    catalogue.settle(other, was_published=True)
+    assert ask(client, token, path, **{"if-none-match": first["ETag"]}).status_code == 200
+
+
 def test_fields_with_links(client: Any, token: str) -> None:
     """N37: fields that hold links are never kept."""
     house.moby()
