@@ -81,5 +81,6 @@ urlpatterns: list[URLPattern] = [
     _at("(?:importers|manage)/bulk-?import", imports.Imports),
     _at("tasks/(?P<task>[^/]+)", imports.OneTask),
     *pages.urlpatterns,
+    re_path(r"^user/", owners.Nothing.as_view(), {"own": True}),
     re_path(r"^(?:orgs|users?|sources|collections|importers|exports)(?:/|$)", api.catch_all(dialect.DIALECT)),
 ]

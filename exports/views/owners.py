@@ -69,6 +69,13 @@ class OneUser(_OfUser):
         return dialect.json_response(serializer.user(services.edit_user(self.subject, data=self.data()), viewer=user))
 
 
+class Nothing(base.View):
+    """Any other path below ``/user/``: without a token 401 like all of them, with one 404."""
+
+    def find(self, **_: Any) -> None:
+        raise errors.NotFound
+
+
 class UserOrganizations(_OfUser):
     http_method_names = ["get", "head", "options"]
 

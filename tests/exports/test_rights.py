@@ -17,8 +17,12 @@ def test_own(world: World) -> None:
     assert made["Location"].endswith("/users/editor/sources/Mine/")
     assert world.api.get("/user/sources/Mine/").json()["owner"] == "editor"
     assert world.api.get("/user/").json()["email"] == "editor@example.org"
-    for path in ("/user/", "/user/sources/", "/user/sources/Mine/", "/user/sources/Mine/v1/export/"):
-        assert world.anonymous.get(path).status_code == 401
+    for path in ("/user/", "/user/sources/", "/user/sources/Mine/", "/user/sources/Mine/v1/export/",
+                 "/user/nothing/", "/user/sources/Mine/v1/nothing/x/"):  # fmt: skip
+        assert world.anonymous.get(path).status_code == 401, path
+    for path in ("/user/nothing/", "/user/sources/Mine/v1/nothing/x/"):
+        assert (world.api.get(path).status_code, world.api.put(path, {}).status_code) == (404, 404)
+        assert world.api.get(path).json() == {"detail": "Not found."}
 
 
 def test_anonymous(world: World, settings: Any) -> None:
