@@ -91,6 +91,12 @@ class ExportState:
         return built is not None and self.version.updated_at > built
 
 
+def started(version: RepoVersion, build: ExportBuild) -> ExportState:
+    """The state just after a build was queued, without a query."""
+    current = version.current_build
+    return ExportState(version, current if current and current.state == BuildState.READY else None, build)
+
+
 def state_of(version: RepoVersion) -> ExportState:
     """One query, beside the one that loaded the version."""
     current = version.current_build

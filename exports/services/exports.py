@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from core import errors, jobs
@@ -32,28 +33,36 @@ def request(version: RepoVersion, *, user: User | None, force: bool = False) -> 
     with transaction.atomic():
         # one request at a time per version; the partial unique index stands behind it
         current = RepoVersion.objects.select_for_update(of=("self",)).select_related("current_build").get(pk=version.pk)
-        if ExportBuild.objects.filter(version=version, state__in=ACTIVE).exists():
+        # one statement for both questions, asked once the lock is held
+        found = _of_interest(version, user)
+        if any(one.version_id == version.pk and one.state in ACTIVE for one in found):
             return Requested(None, "active")
         if not force and is_ready(current):
             return Requested(None, "ready")
-        if user is not None:
-            _check_quota(user)
+        if user is not None and not user.is_staff:
+            _check_quota([one for one in found if one.requested_by_id == user.pk])
         return Requested(_start(version, user=user, force=force), "created")
+
+
+def _of_interest(version: RepoVersion, user: User | None) -> list[ExportBuild]:
+    """The version's active build and the builds that count against a user's quota."""
+    wanted = Q(version=version, state__in=ACTIVE)
+    if user is not None and not user.is_staff:
+        mine = Q(requested_by=user)
+        wanted |= mine & Q(state__in=ACTIVE) | mine & Q(created_at__gt=timezone.now() - _HOUR)
+    found = ExportBuild.objects.filter(wanted).only("version_id", "requested_by_id", "state", "created_at")
+    return list(found.order_by("created_at"))
 
 
 def is_ready(version: RepoVersion) -> bool:
     return version.current_build is not None and version.current_build.state == BuildState.READY
 
 
-def _check_quota(user: User) -> None:
-    if user.is_staff:
-        return
-    mine = ExportBuild.objects.filter(requested_by=user)
-    if mine.filter(state__in=ACTIVE).count() >= settings.EXPORTS_MAX_ACTIVE:
+def _check_quota(mine: list[ExportBuild]) -> None:
+    """Refuse one build too many; ``mine`` are the user's, oldest first."""
+    if sum(one.state in ACTIVE for one in mine) >= settings.EXPORTS_MAX_ACTIVE:
         raise errors.Throttled("Too many exports are being built for you.", retry_after=30)
-    recent = (
-        mine.filter(created_at__gt=timezone.now() - _HOUR).order_by("created_at").values_list("created_at", flat=True)
-    )
+    recent = [one.created_at for one in mine if one.created_at > timezone.now() - _HOUR]
     if len(recent) >= settings.EXPORTS_MAX_HOURLY:
         wait = recent[len(recent) - settings.EXPORTS_MAX_HOURLY] + _HOUR - timezone.now()
         raise errors.Throttled("Too many exports were started for you.", retry_after=int(wait.total_seconds()) + 1)

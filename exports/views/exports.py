@@ -32,10 +32,10 @@ class _OfVersion(base.View):
         self.applied = ""
         self.request = request
         super().initial(request, *args, **kwargs)
-        self.choose_dialect()
 
     def choose_dialect(self) -> None:
-        """``?dialect=`` wins over ``Prefer``, which wins over the setting; for this request only."""
+        """``?dialect=`` wins over ``Prefer``, which wins over the setting; for this request only. A parameter like the
+        others, so looked at after method and rights."""
         asked = self.request.query_params.get("dialect")
         if asked is not None:
             if asked not in dialect.STATUSES:
@@ -74,6 +74,7 @@ class Export(_OfVersion):
     http_method_names = ["get", "post", "delete", "head", "options"]
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        self.choose_dialect()
         form, plain, streamed = self.form(), self.flag("noRedirect"), self.flag("stream")
         state = builds.state_of(self.version)
         if state.ready is None:
@@ -92,13 +93,15 @@ class Export(_OfVersion):
         force = self.flag("force")
         if force:
             self.demand("admin")
+        self.choose_dialect()
         form, plain = self.form(), self.flag("noRedirect")
         requested = services.request(self.version, user=user, force=force)
+        if requested.build is not None:
+            state = builds.started(self.version, requested.build)
+            return self.answer(state, status=202, body=serializer.document(state))
         if requested.outcome == "ready":
             self.version.refresh_from_db(fields=["current_build"])
         state = builds.state_of(self.version)
-        if requested.outcome == "created":
-            return self.answer(state, status=202, body=serializer.document(state))
         if requested.outcome == "ready" and state.ready:
             return self.already_there(state, state.ready, form, plain=plain)
         body = {"detail": "An export of this version is already being created."}
@@ -108,6 +111,7 @@ class Export(_OfVersion):
     def delete(self, request: Request, **_: Any) -> HttpResponseBase:
         self.signed_in()
         self.demand("admin")
+        self.choose_dialect()
         was_there = services.delete(self.version)
         self.version.current_build = None
         state = builds.state_of(self.version)
@@ -176,6 +180,7 @@ class Status(_OfVersion):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
+        self.choose_dialect()
         state = builds.state_of(self.version)
         if "text/html" in request.META.get("HTTP_ACCEPT", ""):
             response: HttpResponse = self.page(request, state)
