@@ -77,6 +77,35 @@ def test_again_changed_vanished_returned(tmp_path: Path) -> None:
     assert (kept.removed, kept.version) == (0, None)
 
 
+def test_a_uuid_is_identifier_enough(tmp_path: Path) -> None:
+    """D41: a row with nothing but its idigbio:uuid is taken under it, and is the same row when it comes again."""
+    record, medium = "1c29be70-24e7-480b-aab1-61224ded0f34", "2d3acf81-35f8-491c-bbc2-72335efe1045"
+    rows = [*making.specimens(2), {"id": "", "dwc:genus": "Acer", "idigbio:uuid": record}]
+    media = [{"coreid": "r0", "idigbio:uuid": medium, "dc:type": "StillImage"}]
+    report = making.bring_in(making.archive(tmp_path, rows, media))
+    assert (report.added, report.rejected) == (4, {})
+    assert Record.objects.filter(uuid=record, v_to=None).exists()
+    assert str(RecordMedia.objects.get().media) == medium
+    again = making.bring_in(making.archive(tmp_path, rows, media))
+    assert (again.unchanged, again.version) == (4, None)
+
+
+def test_what_an_archive_says_of_itself_is_kept_up_to_date(tmp_path: Path) -> None:
+    """D41: the same rows under another name and licence: no new version, but the recordset is told anew."""
+    making.bring_in(making.archive(tmp_path, making.specimens(2)))
+    first = Recordset.objects.get()
+    making.bring_in(making.archive(tmp_path, making.specimens(2)))
+    assert Recordset.objects.get().modified_at == first.modified_at
+    eml = (
+        f'<eml packageId="{first.uuid}"><dataset><title>Renamed</title>'
+        "<intellectualRights><para>CC0 1.0</para></intellectualRights></dataset></eml>"
+    )
+    report = making.bring_in(making.archive(tmp_path, making.specimens(2), extra={"eml.xml": eml.encode()}))
+    assert (report.unchanged, report.version) == (2, None)
+    recordset = Recordset.objects.get()
+    assert (recordset.name, recordset.eml, "CC0" in recordset.licence) == ("Renamed", eml, True)
+
+
 def test_mass_delete_needs_saying_so(tmp_path: Path) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(10)))
     few = making.archive(tmp_path, making.specimens(4))

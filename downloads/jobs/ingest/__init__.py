@@ -77,6 +77,8 @@ def _ingest(
         changes = report.added + report.changed + report.removed + report.restored + report.links
         if not changes:
             with (publishing or _own_transaction)(report):
+                if report.unchanged:  # the rows are the same; what the archive says of itself may not be
+                    _describe(staged, source_url)
                 _finish(run, report, staged)
             return report
         return _write(staged, report, run, source_url, progress, publishing)
@@ -137,9 +139,9 @@ def _describe(staged: stage.Stage, source_url: str) -> None:
         found, is_new = Recordset.objects.get_or_create(
             uuid=recordset, defaults=said | {"name": said["name"] or f"Recordset {recordset}"}
         )
-        if not is_new:
-            given = {name: value for name, value in said.items() if value}
-            Recordset.objects.filter(pk=found.pk).update(**given, modified_at=timezone.now())
+        given = {name: value for name, value in said.items() if value}
+        if given and not is_new:
+            Recordset.objects.filter(pk=found.pk).exclude(**given).update(**given, modified_at=timezone.now())
 
 
 def _finish(run: IngestRun, report: Report, staged: stage.Stage) -> None:

@@ -64,9 +64,11 @@ def media_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
     return list(dict.fromkeys(_kept(each) for each in found if each))
 
 
-def uuid_of(raw: Mapping[str, Any], recordset: uuid.UUID, identifiers: list[str]) -> tuple[uuid.UUID, bool]:
-    """The row's uuid, and whether the row itself names it; if not, a uuid known for an identifier goes before."""
-    given = as_uuid(_text(raw, "idigbio:uuid"))
-    if given is not None:
-        return given, True
-    return uuid.uuid5(recordset, identifiers[0]), False
+def given_uuid(raw: Mapping[str, Any]) -> uuid.UUID | None:
+    """The uuid the row itself names; it needs no other identifier."""
+    return as_uuid(_text(raw, "idigbio:uuid"))
+
+
+def made_uuid(recordset: uuid.UUID, identifiers: list[str]) -> uuid.UUID:
+    """The uuid of a row that names none; one known for an identifier goes before."""
+    return uuid.uuid5(recordset, identifiers[0])

@@ -177,15 +177,14 @@ class Stage:
             message = "The row has no identifier."
             self._reject(archive_in.Problem(row.file, row.line, "no_record_id", message, _shown(raw)))
             return b""
-        uuid_, is_given = (given, True) if given else identity.uuid_of(raw, recordset, identifiers)
         self.raw_names[role].update(raw)
         values = [
             str(self.read),
             row.file,
             str(row.line),
             "" if role == "media" and (table.is_core or self.archive.pairs) else row.id,
-            str(uuid_),
-            "t" if is_given else "f",
+            str(given or identity.made_uuid(recordset, identifiers)),
+            "t" if given else "f",
             str(recordset),
             _json(identifiers),
             normalise.etag(raw),
@@ -206,13 +205,13 @@ class Stage:
     def _identity(
         self, role: str, raw: dict[str, Any], row: archive_in.Row, named: dict[str, str], recordset: uuid.UUID
     ) -> tuple[uuid.UUID | None, list[str]]:
-        """The uuid an archive of ours states outright, if it does, and the row's identifiers."""
+        """The uuid the row (or an archive of ours) states outright, if so, and the row's identifiers."""
         of = identity.record_identifiers if role == "records" else identity.media_identifiers
         if not self.archive.pairs:
-            return None, of(raw, str(recordset))
+            return identity.given_uuid(raw), of(raw, str(recordset))
         identifiers = trusted.record_ids(named) or of(raw, str(recordset))
         said = named.get("idigbio:uuid", "") or (row.id if role == "records" else "")
-        return identity.as_uuid(said), identifiers
+        return identity.as_uuid(said) or identity.given_uuid(raw), identifiers
 
     def _count(self) -> None:
         self.read += 1
