@@ -230,7 +230,7 @@ class _Harvesting:
         now = timezone.now()
         result: dict[str, Any] = {}
         with self.attempt.finish(result):
-            counts = swap.swap(self.run, now=now)
+            counts = swap.swap(self.run, now=now, stored=self.stored_only)
             finish.succeed(self.run, counts, now=now, requests=requests, received=self.counts["bytes"])
         return result
 

@@ -50,10 +50,13 @@ SELECT %(run)s, r.identity, 'removed', r.title, r.content_sha256, ''
 FROM gone r ORDER BY r.identity
 """
 
-# Proven the same: the bytes and what they say stay, the headers of the last answer are new.
+# Proven the same: the bytes and what they say stay, the headers of the last answer are new. Carried: nobody asked, so
+# what was stale stays so.
 _KEEP = """
 UPDATE registry_record r SET
-    last_seen = %(now)s, stale_since = NULL, fetch_issue = NULL,
+    last_seen = %(now)s,
+    stale_since = CASE WHEN s.outcome = 'carried' THEN r.stale_since END,
+    fetch_issue = CASE WHEN s.outcome = 'carried' THEN r.fetch_issue END,
     etag = CASE WHEN s.outcome = 'unchanged' THEN s.etag ELSE r.etag END,
     last_modified = CASE WHEN s.outcome = 'unchanged' THEN s.last_modified ELSE r.last_modified END,
     settled = CASE WHEN s.outcome = 'unchanged' THEN s.settled ELSE r.settled END,
@@ -88,7 +91,8 @@ WHERE s.run_id = %(run)s AND (s.outcome = 'fetched' OR s.outcome = 'failed' AND 
     SELECT 1 FROM registry_record o WHERE o.harvest_id = %(harvest)s AND o.identity_sha256 = s.identity_sha256))
 ORDER BY s.id
 ON CONFLICT (harvest_id, identity_sha256) DO UPDATE SET {_UPDATES},
-    stale_since = NULL, fetch_issue = NULL, last_seen = %(now)s,
+    stale_since = CASE WHEN %(stored)s THEN r.stale_since END,
+    fetch_issue = CASE WHEN %(stored)s THEN r.fetch_issue END, last_seen = %(now)s,
     changed_at = CASE WHEN r.content_sha256 = EXCLUDED.content_sha256 THEN r.changed_at ELSE EXCLUDED.changed_at END
 """
 
@@ -129,15 +133,24 @@ UPDATE registry_organization SET waf_version = waf_version + 1, waf_changed_at =
 """
 
 
-def swap(run: HarvestRun, *, now: datetime) -> Counts:
-    """Make the staged documents the harvest's records; must run inside the transaction that finishes the job."""
+# Held to the end of the transaction, so that the harvest is not moved to another organisation meanwhile.
+_OWNER = "SELECT organization_id FROM registry_harvest WHERE id = %(harvest)s FOR NO KEY UPDATE"
+
+
+def swap(run: HarvestRun, *, now: datetime, stored: bool = False) -> Counts:
+    """Make the staged documents the harvest's records; must run inside the transaction that finishes the job.
+
+    `stored`: the source was not asked, so what could not be fetched before stays stale.
+    """
     keys: dict[str, Any] = {
         "run": run.pk,
         "harvest": run.harvest_id,
-        "organization": run.harvest.organization_id,
         "now": now,
+        "stored": stored,
     }
     with connection.cursor() as cursor:
+        cursor.execute(_OWNER, keys)
+        (keys["organization"],) = cursor.fetchone()
 
         def do(statement: str) -> int:
             cursor.execute(statement, keys)

@@ -7,15 +7,19 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import blobs, jobs
 from core.models import Mail
+from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import fetch, request
-from registry.models import Harvest, HarvestRun, Record, RunChange, RunIssue, StagedRecord
+from registry.jobs import harvest as harvest_job
+from registry.models import Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
+from registry.services import harvests
 from tests.registry.conftest import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -332,6 +336,52 @@ def test_delisted_and_gone(add_harvest: Add, source: demo_source.Source) -> None
     made = run(harvest)
     stale.refresh_from_db()
     assert (stale.stale_since, made.stale, harvest.last_bad_count) == (None, 0, 0)
+
+
+def test_stale_until_fetched(add_harvest: Add, source: demo_source.Source) -> None:
+    """X36: a stale document stays stale and bad while nobody asks for it: re-validated, or its folder broken."""
+    harvest = add_harvest("python", skip_broken_folders=True)
+    run(harvest)
+    source.faults["/python/station_001.xml"] = "404"
+    source.faults["/python/moored/station_002.xml"] = "404"
+    run(harvest)
+    assert (harvest.last_good_count, harvest.last_bad_count) == (4, 2)
+    source.faults = {"/python/moored/": "500", "/python/station_001.xml": "404"}
+    for options in ({"mode": "stored"}, {}):
+        assert run(harvest, **options).state == "ok"
+        assert (harvest.last_good_count, harvest.last_bad_count) == (4, 2)
+        stale = Record.objects.filter(stale_since__isnull=False, fetch_issue__code="status")
+        assert sorted(stale.values_list("file_id", flat=True)) == [samples.identifier(1), samples.identifier(2)]
+
+
+def test_moved_during_a_run(
+    add_harvest: Add, source: demo_source.Source, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X26: a harvest moved while its run is on has all its records in the new folder, none in the old one."""
+    harvest = add_harvest()
+    other = Organization.objects.create(name="NANOOS", slug="NANOOS")
+    guard = harvest_job._Harvesting._guard
+
+    def moved_meanwhile(self: harvest_job._Harvesting) -> None:
+        guard(self)
+        harvests.save(selectors.harvest(harvest.uid), {"organization": other}, access=selectors.Access(is_admin=True))
+
+    monkeypatch.setattr(harvest_job._Harvesting, "_guard", moved_meanwhile)
+    assert run(harvest).state == "ok"
+    assert set(Record.objects.values_list("organization__name", flat=True)) == {"NANOOS"}
+    assert b".xml" not in b"".join(client.get("/waf/PacIOOS/"))
+    assert b".xml" in b"".join(client.get("/waf/NANOOS/"))
+
+
+def test_edit_keeps_the_counters(add_harvest: Add) -> None:
+    """X10: an edit that began before a run ended does not undo the counters and the date the run wrote."""
+    harvest = add_harvest()
+    seen = selectors.harvest(harvest.uid)
+    run(harvest)
+    harvests.save(seen, {"name": "Renamed"}, access=selectors.Access(is_admin=True))
+    harvest.refresh_from_db()
+    assert (harvest.name, harvest.last_status, harvest.last_record_count) == ("Renamed", "ok", 6)
+    assert harvest.last_finished is not None
 
 
 def test_changes_are_told(add_harvest: Add, source: demo_source.Source) -> None:
