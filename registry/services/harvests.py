@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -105,32 +105,43 @@ def add(harvest: Harvest, *, access: selectors.Access) -> Harvest:
     return harvest
 
 
-def save(harvest: Harvest, checked: Mapping[str, Any], *, access: selectors.Access) -> Harvest:
-    """Store checked values with what follows from them: guards, folders, a first run."""
-    before = Harvest.objects.get(pk=harvest.pk)
-    for name, value in checked.items():
-        setattr(harvest, name, value)
+def save(harvest: Harvest, checked: Mapping[str, Any], *, access: selectors.Access, start: bool = True) -> Harvest:
+    """Store checked values with what follows from them: guards, folders, and a first run unless not to `start` one.
+
+    Only the given values are written: a run that ends meanwhile keeps the counters and dates it wrote.
+    """
     with transaction.atomic():
+        before = Harvest.objects.select_for_update(no_key=True).get(pk=harvest.pk)
+        for name, value in checked.items():
+            setattr(harvest, name, value)
+        written = set(checked)
         if harvest.url != before.url:
             harvest.waive_guard_once = True  # another address may hold another set (4.1, guards)
+            written.add("waive_guard_once")
         if harvest.harvest_interval != before.harvest_interval or harvest.publish != before.publish:
-            harvest.next_due = finish.next_due(harvest, end=harvest.last_finished or timezone.now())
-        _save_or_refuse(harvest)
-        moved = harvest.organization_id != before.organization_id
-        if moved:
-            harvest.records.update(organization_id=harvest.organization_id)
-            remove.touch_folder(before.organization_id)
-        if moved or (harvest.publish, harvest.serve_invalid) != (before.publish, before.serve_invalid):
-            remove.touch_folder(harvest.organization_id)
-        if harvest.publish and not before.publish:
+            harvest.next_due = finish.next_due(harvest, end=before.last_finished or timezone.now())
+            written.add("next_due")
+        _save_or_refuse(harvest, only=written)
+        _move_folders(harvest, before)
+        if start and harvest.publish and not before.publish and not before.deleting:
             request.run_of(harvest, trigger=HarvestRun.Trigger.PAGE, requester=access.user)
     return selectors.harvest(harvest.uid)
 
 
-def _save_or_refuse(harvest: Harvest) -> None:
+def _move_folders(harvest: Harvest, before: Harvest) -> None:
+    """Let the served folders follow a change of organisation or of what is served."""
+    moved = harvest.organization_id != before.organization_id
+    if moved:
+        harvest.records.update(organization_id=harvest.organization_id)
+        remove.touch_folder(before.organization_id)
+    if moved or (harvest.publish, harvest.serve_invalid) != (before.publish, before.serve_invalid):
+        remove.touch_folder(harvest.organization_id)
+
+
+def _save_or_refuse(harvest: Harvest, *, only: Collection[str] | None = None) -> None:
     try:
         with transaction.atomic():
-            harvest.save()
+            harvest.save(update_fields=only)
     except IntegrityError as error:
         raise errors.Invalid("another harvest has this address", field="url") from error
 

@@ -134,7 +134,11 @@ def harvest(values: dict[str, Any], options: Options, outcome: Outcome) -> tuple
         return uid or url, "created"
     if found.last_finished is not None:
         history = {}  # our own history is newer than the file's
-    return uid or url, _changed(found, {**fields, **history})
+    different = {name: value for name, value in {**fields, **history}.items() if getattr(found, name) != value}
+    if not different:
+        return uid or url, "unchanged"
+    harvests.save(found, different, access=OPERATOR, start=False)
+    return uid or url, "updated"
 
 
 def _organization_of(values: dict[str, Any], options: Options) -> Organization:

@@ -21,6 +21,7 @@ from registry.demo import source as demo_source
 from registry.formats import imports as formats
 from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
+from tests.registry.conftest import run
 from tests.registry.test_api import SAMPLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +113,26 @@ def test_harvests_csv_round_trip(tmp_path: Path, organization: Organization) -> 
     assert code == 0
     assert "inconsistent" in err
     assert Harvest.objects.get(uid=wrong["_id"]).last_record_count is None
+
+
+def test_import_moves_the_folder(tmp_path: Path, add_harvest: Callable[..., Harvest], client: Client) -> None:
+    """X48: a file that unpublishes or moves a harvest moves what the folder serves, and starts no run."""
+    harvest = add_harvest()
+    run(harvest)
+    etag = client.get("/waf/PacIOOS/")["ETag"]
+    row = {"_id": harvest.uid, "name": harvest.name, "url": harvest.url, "organization": "NANOOS", "publish": True}
+    path = file(tmp_path, "h.json", json.dumps([row]))
+    assert command("registry_import_harvests", path, "--create-organizations")[1].startswith("0 created, 1 updated")
+    assert client.get("/waf/PacIOOS/", HTTP_IF_NONE_MATCH=etag).status_code == 200
+    etag = client.get("/waf/NANOOS/")["ETag"]
+    assert b".xml" in b"".join(client.get("/waf/NANOOS/"))
+    for publish in (False, True):
+        path = file(tmp_path, "h.json", json.dumps([{**row, "publish": publish}]))
+        assert command("registry_import_harvests", path)[1].startswith("0 created, 1 updated")
+        listing = client.get("/waf/NANOOS/", HTTP_IF_NONE_MATCH=etag)
+        assert listing.status_code == 200
+        assert (b".xml" in b"".join(listing)) == publish
+    assert harvest.runs.count() == 1
 
 
 def test_rejects(tmp_path: Path, organization: Organization) -> None:
