@@ -58,14 +58,6 @@ def identify(presented: Presented) -> Caller | None:
     return None
 
 
-def require(presented: Presented) -> Caller:
-    """The caller, else `Unauthenticated`."""
-    caller = identify(presented)
-    if caller is None:
-        raise unauthenticated(presented)
-    return caller
-
-
 def unauthenticated(presented: Presented) -> errors.Unauthenticated:
     """The one refusal for every kind of bad credential."""
     return errors.Unauthenticated(

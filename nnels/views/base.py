@@ -117,8 +117,12 @@ class Resource(api.View):
 
     def caller(self, request: Request) -> callers.Caller:
         """The caller, counted against the rate limit; `Unauthenticated` otherwise."""
-        caller = callers.require(self.presented(request))
+        presented = self.presented(request)
+        caller = callers.identify(presented)
+        # Who cannot be told is counted by address.
         self.count(request, caller)
+        if caller is None:
+            raise callers.unauthenticated(presented)
         return caller
 
     def count(self, request: Request, caller: callers.Caller | None) -> None:

@@ -42,7 +42,8 @@ class Search(base.Resource):
         if count == 0:
             # Nothing found: say what there is that resembles it.
             extra["suggestions"] = self.suggestions(keywords, most=5)
-        return self.page_answer(found, asked=asked, count=count, href=href, cache="private, no-cache", extra=extra)
+        page = self.page_answer(found, asked=asked, count=count, href=href, cache="private, no-cache", extra=extra)
+        return base.conditional(request._request, page, etag=f'"{base.hash_of(page.content)}"')
 
     def suggest(self, keywords: str) -> HttpResponseBase:
         """`?suggest=10`: what somebody may mean, for completion while they type."""

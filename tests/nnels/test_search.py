@@ -155,6 +155,19 @@ def test_rows(client: Any, shelf: None, reader: User, log_in: Any) -> None:
     assert client.get("/api/basic_search/moby").status_code == 401
 
 
+def test_pages_are_confirmed(client: Any, token: str, shelf: None) -> None:
+    """N43: a page of hits may be kept by its reader and is confirmed by its tag until it changes."""
+    headers = {"access-token": token}
+    first = client.get("/api/basic_search/whales", headers=headers)
+    assert first["Cache-Control"] == "private, no-cache"
+    same = client.get("/api/basic_search/whales", headers={**headers, "if-none-match": first["ETag"]})
+    assert (same.status_code, same.content, same["Cache-Control"]) == (304, b"", "private, no-cache")
+    house.make_item("More whales", nid=8)
+    again = client.get("/api/basic_search/whales", headers={**headers, "if-none-match": first["ETag"]})
+    assert again.status_code == 200
+    assert again["ETag"] != first["ETag"]
+
+
 def test_order_and_paging(client: Any, token: str, shelf: None) -> None:
     """N43: relevance descending, then id; sort, filter, range, page and fields work as in listings."""
     body = client.get("/api/basic_search/whale", headers={"access-token": token}).json()

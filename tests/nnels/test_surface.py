@@ -399,3 +399,16 @@ def test_rate_limit(client: Any, settings: Any, token: str) -> None:
     check_problem(refused, 429, "Rate limit reached")
     assert int(refused["Retry-After"]) > 0
     assert refused["X-Rate-Limit-Remaining"] == "0"
+
+
+def test_rate_limit_of_strangers(client: Any, settings: Any, db: None) -> None:
+    """N8: requests without a valid credential are counted by address; another address is free."""
+    settings.NNELS_RATE_LIMIT = "2/day"
+    left = []
+    for headers in ({}, {"access-token": "bad"}):
+        refused = client.get("/api/repo_items", headers=headers, REMOTE_ADDR="192.0.2.7")
+        check_problem(refused, 401)
+        left.append(refused["X-Rate-Limit-Remaining"])
+    assert left == ["1", "0"]
+    check_problem(client.get("/api/repo_items", REMOTE_ADDR="192.0.2.7"), 429, "Rate limit reached")
+    check_problem(client.get("/api/repo_items", REMOTE_ADDR="192.0.2.8"), 401)
