@@ -1,6 +1,7 @@
 """The form of `/downloads/` (contract §7): its fields, and the query they spell."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -16,6 +17,10 @@ _PLACES = {
     "hasImage": "has_image",
     "recordset": "recordset",
     "record_fields": "fields",
+    "mediarecord_fields": "media_fields",
+    "mq": "mq",
+    "core_type": "core_type",
+    "core_source": "core_source",
     "email": "email",
     "form": "form",
     **_TEXTS,
@@ -32,6 +37,10 @@ _FORMS = {
 
 def _degrees(label: str, most: int) -> forms.FloatField:
     return forms.FloatField(label=label, required=False, min_value=-most, max_value=most)
+
+
+def _same(words: Iterable[str]) -> list[tuple[str, str]]:
+    return [(word, word) for word in words]
 
 
 class Order(forms.Form):
@@ -60,6 +69,16 @@ class Order(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
         help_text="Any query of the API; the fields above narrow it further.",
     )
+    mq = forms.CharField(
+        label="Media query as JSON",
+        required=False,
+        strip=True,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="Only records with media that fit, and only those media.",
+    )
+    core_type = forms.ChoiceField(choices=_same(request.CORE_TYPES), required=False, widget=forms.HiddenInput)
+    core_source = forms.ChoiceField(choices=_same(request.CORE_SOURCES), required=False, widget=forms.HiddenInput)
+    media_fields = forms.CharField(required=False, widget=forms.HiddenInput)
     form = forms.ChoiceField(label="File", choices=list(_FORMS.items()), initial="dwca-csv")
     fields_ = forms.CharField(
         label="Only these fields", required=False, help_text="Names with commas between; empty for all."
@@ -82,9 +101,12 @@ class Order(forms.Form):
     def values(self) -> dict[str, Any]:
         """The parameters of the v2 face that this form spells; raises `errors.Invalid` for broken JSON."""
         cleaned = self.cleaned_data
-        found = {"rq": self._query(), "form": cleaned["form"], "email": cleaned["email"].strip()}
-        if cleaned["fields_"].strip():
-            found["record_fields"] = cleaned["fields_"]
+        found = {"form": cleaned["form"], "email": cleaned["email"].strip(), "mq": cleaned["mq"]}
+        found |= {"core_type": cleaned["core_type"], "core_source": cleaned["core_source"]}
+        found |= {"record_fields": cleaned["fields_"], "mediarecord_fields": cleaned["media_fields"]}
+        rq = self._query()
+        if rq or not cleaned["mq"]:
+            found["rq"] = rq
         return found
 
     def _query(self) -> dict[str, Any]:
@@ -125,6 +147,26 @@ class Order(forms.Form):
         self.add_error(place, fault.message)
 
 
-def initial(asked: request.DownloadRequest) -> dict[str, Any]:
-    """What the form shows to ask for the same again."""
-    return {"query": json.dumps(asked.rq, ensure_ascii=False) if asked.rq else "", "form": asked.form}
+def initial(seven: dict[str, Any]) -> dict[str, str]:
+    """What the form shows to ask for the same again; `seven` as v2 bodies show it, whole or in part."""
+    found = {
+        "query": _text(seven.get("rq")),
+        "mq": _text(seven.get("mq")),
+        "form": seven.get("form", ""),
+        "core_type": seven.get("core_type", ""),
+        "core_source": seven.get("core_source", ""),
+        "fields_": _names(seven.get("record_fields")),
+        "media_fields": _names(seven.get("mediarecord_fields")),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _text(query: Any) -> str:
+    return json.dumps(query, ensure_ascii=False) if query else ""
+
+
+def _names(names: list[str] | None) -> str:
+    """A field list with commas; an empty one, which is not the same as none, as JSON."""
+    if names is None:
+        return ""
+    return ", ".join(names) or "[]"

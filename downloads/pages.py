@@ -1,14 +1,18 @@
 """The pages of the download service, rendered here and complete without JavaScript (contract §7)."""
 
+import functools
 import json
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,6 +23,8 @@ from downloads.jobs import status
 from downloads.selectors import parse
 from downloads.serializers import inputs, params
 
+P = ParamSpec("P")
+CLOSED: Final = "The download service cannot take requests right now."
 REFRESH: Final = 3
 """Seconds between two looks at a download that is being made."""
 
@@ -44,19 +50,40 @@ _KINDS: Final = {
 }
 
 
-def _fault(request: HttpRequest, fact: errors.Fact) -> HttpResponse:
-    """A page that says what is the matter."""
-    if isinstance(fact, errors.NotFound):
-        found: Any = views.not_found(request)
-        return found  # type: ignore[no-any-return]
-    response = render(request, "downloads/fault.html", {"fact": fact}, status=api.status_of(fact))
+def _guarded(page: Callable[Concatenate[HttpRequest, P], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The page, or while the database is away one that says so and asks it nothing."""
+
+    @functools.wraps(page)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        try:
+            return page(request, *args, **kwargs)
+        except (OperationalError, InterfaceError) as fault:
+            fact = api.as_fact(fault)
+        # Without the request: the frame would look for the account in the session.
+        text = render_to_string("downloads/fault.html", {"fact": errors.Unavailable(CLOSED)})
+        return _hinted(HttpResponse(text, status=api.status_of(fact)), fact)
+
+    return guarded
+
+
+def _hinted(response: HttpResponse, fact: errors.Fact) -> HttpResponse:
+    """The response, with the time to wait where there is one."""
     if isinstance(fact, (errors.Throttled, errors.Unavailable)):
         response["Retry-After"] = str(fact.retry_after)
     return response
 
 
+def _fault(request: HttpRequest, fact: errors.Fact) -> HttpResponse:
+    """A page that says what is the matter."""
+    if isinstance(fact, errors.NotFound):
+        found: Any = views.not_found(request)
+        return found  # type: ignore[no-any-return]
+    return _hinted(render(request, "downloads/fault.html", {"fact": fact}, status=api.status_of(fact)), fact)
+
+
 @login_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@_guarded
 def order(request: HttpRequest) -> HttpResponseBase:
     """Ask for a download, or for an estimate of it."""
     if request.method != "POST":
@@ -74,7 +101,7 @@ def order(request: HttpRequest) -> HttpResponseBase:
         return _show(request, form, status=400)
     except errors.Fact as fact:
         form.add_error(None, fact.message)
-        return _show(request, form, status=api.status_of(fact))
+        return _hinted(_show(request, form, status=api.status_of(fact)), fact)
     response = HttpResponseRedirect(f"/downloads/{placed.download.uuid}", status=303)
     response.set_signed_cookie(
         _cookie(str(placed.download.uuid)),
@@ -113,6 +140,7 @@ def _token(request: HttpRequest, uuid: str) -> str:
 @login_not_required
 @never_cache
 @require_safe
+@_guarded
 def download(request: HttpRequest, ident: str) -> HttpResponseBase:
     """How a download stands, and its file once it is made."""
     try:
@@ -137,14 +165,16 @@ def download(request: HttpRequest, ident: str) -> HttpResponseBase:
 
 def _gone(request: HttpRequest, gone: errors.Gone) -> HttpResponse:
     query = gone.details.get("query")
-    if isinstance(query, dict) and "core_source" in query:
-        query = query["rq"]  # a v2 download shows the object of seven
-    again = json.dumps(query, ensure_ascii=False) if query else ""
+    if not isinstance(query, dict):
+        query = {}
+    # a v2 download shows the object of seven, one of the seed face its query
+    again = forms.initial(query if "core_source" in query else {"rq": query})
     return render(request, "downloads/gone.html", {"fact": gone, "again": again}, status=410)
 
 
 @login_not_required
 @require_POST
+@_guarded
 def cancel(request: HttpRequest, ident: str) -> HttpResponseBase:
     """Withdraw from a download, with the token this browser was given."""
     try:
@@ -156,6 +186,7 @@ def cancel(request: HttpRequest, ident: str) -> HttpResponseBase:
 
 @login_not_required
 @require_safe
+@_guarded
 def fields(request: HttpRequest) -> HttpResponseBase:
     """Every field a query may name, with what can be asked of it."""
     tables = [("Records", _rows(terms.RECORD_TERMS)), ("Media records", _rows(terms.MEDIA_TERMS))]
@@ -171,6 +202,7 @@ def _rows(table: tuple[terms.Term, ...]) -> list[dict[str, Any]]:
 
 @login_not_required
 @require_safe
+@_guarded
 def recordsets(request: HttpRequest) -> HttpResponseBase:
     """The collections of the store."""
     found = models.Recordset.objects.filter(is_public=True).defer("eml")
@@ -180,6 +212,7 @@ def recordsets(request: HttpRequest) -> HttpResponseBase:
 
 @login_not_required
 @require_safe
+@_guarded
 def recordset(request: HttpRequest, ident: str) -> HttpResponseBase:
     """One collection: its counts, licence and citation, and a way to ask for all of it."""
     found = models.Recordset.objects.filter(is_public=True, pk=ident).first()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
 from core import jobs
+from core.models import User
 from downloads.formats import terms
 from downloads.models import Download, Recordset
 from downloads.selectors import parse
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 FIELDS = {
     **dict.fromkeys(("name", "genus", "family", "country", "recordset", "date_from", "date_to"), ""),
-    **dict.fromkeys(("north", "south", "west", "east", "query", "fields_", "email"), ""),
+    **dict.fromkeys(("north", "south", "west", "east", "query", "mq", "fields_", "email"), ""),
     "form": "dwca-csv",
 }
 
@@ -200,6 +203,68 @@ def test_expired(client: Client) -> None:
     assert 'name="query" value="{&quot;genus&quot;: &quot;acer&quot;}"' in page.content.decode()
     again = text_of(client.get("/downloads/", {"query": '{"genus": "acer"}'}))
     assert '{"genus": "acer"}</textarea>' in again
+
+
+def test_the_same_again(client: Client) -> None:
+    """D49: the page of an expired download asks for all of it again: both queries, form, core and fields."""
+    options = {
+        "rq": {"genus": "acer"},
+        "mq": {"rights": "CC0"},
+        "form": "dwca-tsv",
+        "core_type": "mediarecords",
+        "core_source": "raw",
+        "record_fields": ["genus", "data.dwc:genus"],
+        "mediarecord_fields": [],
+    }
+    for sent in (options, {"mq": {"rights": "BY"}}, {"rq": {}, "form": "tsv"}):
+        first = client.post("/v2/download", json.dumps(sent), content_type="application/json").json()
+        key = first["status_url"].rsplit("/", 1)[1]
+        Download.objects.filter(pk=key).update(state=Download.State.EXPIRED, expired_at=timezone.now())
+        gone = client.get(f"/downloads/{key}")
+        assert gone.status_code == 410
+        form = gone.content.decode().partition('<form method="get" action="/downloads/">')[2].partition("</form>")[0]
+        hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form))
+        shown = client.get("/downloads/", {name: html.unescape(value) for name, value in hidden.items()})
+        initial = {field.name: field.value() for field in shown.context["form"]}
+        again = send(client, **{name: value for name, value in initial.items() if value not in (None, "", False)})
+        assert again.status_code == 303, again.content
+        asked = client.get("/v2/download/" + again["Location"].rsplit("/", 1)[1]).json()
+        assert asked["query"] == first["query"]
+
+
+def test_database_away(client: Client) -> None:
+    """D30: while the database is away every page is a 503 that says so and when to come again."""
+
+    def away(*_args: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    key = "00000000-0000-4000-8000-000000000000"
+    client.force_login(User.objects.create_user("ada"))
+    with connection.execute_wrapper(away):
+        answers = [
+            client.get("/downloads/"),
+            client.get(f"/downloads/{key}"),
+            client.get("/downloads/recordsets"),
+            client.get(f"/downloads/recordsets/{key}"),
+            client.post(f"/downloads/{key}/cancel"),
+            send(client, genus="acer"),
+        ]
+    for answer in answers:
+        assert answer.status_code == 503
+        assert int(answer["Retry-After"]) > 0
+        assert "The download service cannot take requests right now." in answer.content.decode()
+
+
+def test_refused_for_now(client: Client, settings: Any) -> None:
+    """D32: a form refused over quota or by a full queue keeps its input and says when to come again."""
+    settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 0, 0
+    throttled = send(client, genus="acer")
+    settings.DOWNLOADS_QUEUED_PER_CALLER, settings.DOWNLOADS_QUEUE_LENGTH = 9, 0
+    full = send(client, genus="acer")
+    assert (throttled.status_code, full.status_code) == (429, 503)
+    for answer in (throttled, full):
+        assert int(answer["Retry-After"]) > 0
+        assert 'value="acer"' in answer.content.decode()
 
 
 def test_unknown(client: Client) -> None:
