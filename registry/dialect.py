@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
+from rest_framework.request import Request
 
 from core import api, errors
 
@@ -27,6 +30,23 @@ WORDS: dict[str, tuple[int, dict[str, str]]] = {
     "run_not_active": (409, {"status": "error", "message": "Run is not active"}),
 }
 WITH_CHARSET = ("trigger_not_found", "trigger_denied")
+
+
+class _Gzip(GZipMiddleware):
+    """Django's compression of one answer, with no random padding: HEAD must tell the length of GET."""
+
+    max_random_bytes = 0
+
+
+_GZIP = _Gzip(lambda _request: HttpResponse())
+_REFUSED = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
+
+
+def squeezed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The answer in gzip for who asks for it (contract 2.1)."""
+    if _REFUSED.search(request.headers.get("Accept-Encoding", "").lower()):
+        return response
+    return _GZIP.process_response(request, response)
 
 
 class Dialect(api.Dialect):
@@ -71,11 +91,16 @@ class View(api.View):
     """Base of the registry's API views: `allow` is the `Allow` header of the contract's table."""
 
     dialect = Dialect()
+    may_squeeze: ClassVar[bool] = True
     allow: ClassVar[tuple[str, ...]] = ("GET", "OPTIONS")
 
     @property
     def allowed_methods(self) -> list[str]:
         return list(self.allow)
+
+    def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
+        finished = super().finalize_response(request, response, *args, **kwargs)
+        return squeezed(request._request, finished) if self.may_squeeze else finished
 
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         """200 and empty, whoever asks; no `Access-Control-Allow-Methods` (up)."""

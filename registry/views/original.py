@@ -47,6 +47,7 @@ class Login(dialect.View):
     """A token for a password, plain or as SHA-256 digest."""
 
     allow = ("POST", "OPTIONS")
+    may_squeeze = False  # a secret's length must not tell what it holds
 
     def post(self, request: Request) -> HttpResponse:
         values, is_json = callers.values_of(request)

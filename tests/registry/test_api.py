@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from core import jobs
 from core.models import ApiToken, User
+from registry import dialect
 from registry.models import Harvest, HarvestRun, Organization
 from tests.registry.conftest import PASSWORD
 
@@ -153,6 +156,43 @@ def test_head(client: Client, sample: Harvest, owner: User) -> None:
 
 
 # --- the list -----------------------------------------------------------------------------------------------------
+
+
+def test_gzip(client: Client, sample: Harvest, owner: User) -> None:
+    """X2: answers come in gzip on request, streamed ones too, and HEAD tells the same length."""
+    plain = client.get("/api/v1/Harvests")
+    assert "Content-Encoding" not in plain
+    small = client.get("/api/v1/Harvests", HTTP_ACCEPT_ENCODING="gzip;q=1.0, deflate")
+    assert (small["Content-Encoding"], gzip.decompress(small.content)) == ("gzip", plain.content)
+    assert "Accept-Encoding" in small["Vary"]
+    assert client.head("/api/v1/Harvests", HTTP_ACCEPT_ENCODING="gzip")["Content-Length"] == small["Content-Length"]
+    refused = client.get("/api/v1/Harvests", HTTP_ACCEPT_ENCODING="gzip;q=0, identity")
+    assert refused.content == plain.content
+    path = "/registry/api/harvests"
+    listed = client.get(path, HTTP_ACCEPT_ENCODING="gzip")
+    assert listed["Content-Encoding"] == "gzip"
+    again = client.get(path, HTTP_ACCEPT_ENCODING="gzip", HTTP_IF_NONE_MATCH=listed["ETag"])
+    assert again.status_code == 304
+    job = jobs.submit("registry.harvest", {})[0]
+    run = HarvestRun.objects.create(harvest=sample, job=job, trigger="cli")
+    report = client.get(f"/registry/api/runs/{run.pk}/report.csv", HTTP_ACCEPT_ENCODING="gzip")
+    assert gzip.decompress(b"".join(report)).startswith(b"stage,severity,code,url")
+
+
+def test_login_is_never_squeezed(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X2: a login is not compressed however long its answer may grow; other answers are handed to the compression."""
+    asked: list[str] = []
+
+    def note(request: Any, response: Any) -> Any:
+        asked.append(request.path)
+        return response
+
+    monkeypatch.setattr(dialect, "squeezed", note)
+    for path in ("/api/v2/login", "/api/v1/login"):
+        answer = client.post(path, f"username=maria&password={PASSWORD}", content_type=FORM)
+        assert answer.status_code == 200
+    client.get("/api/v1/Harvests")
+    assert asked == ["/api/v1/Harvests"]
 
 
 def test_sample_row(client: Client, sample: Harvest) -> None:
