@@ -55,7 +55,9 @@ class ExportState:
 
     @property
     def job(self) -> Job | None:
-        return self.newest.job if self.newest else None
+        """The job of what runs or failed, else the one that made the archive."""
+        last = self.newest or self.ready
+        return last.job if last else None
 
     @property
     def progress(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def repo(uri: str, *, viewer: User | None = None) -> Repo:
 def version(uri: str, name: str, *, viewer: User | None = None) -> RepoVersion:
     """A version with its repository and its export; ``latest`` is the newest released one. One query, which also
     tells whether ``viewer`` is a member of the owning organization (see ``membership_of``)."""
-    versions = RepoVersion.objects.select_related("repo", "current_build").filter(repo__uri=uri)
+    versions = RepoVersion.objects.select_related("repo", "current_build__job").filter(repo__uri=uri)
     if viewer is not None:
         mine = Membership.objects.filter(organization=OuterRef("repo__organization"), user=viewer)
         versions = versions.annotate(viewer_is_member=Exists(mine))

@@ -316,6 +316,8 @@ def test_status(ready: World) -> None:
     path = f"{ready.path}v1/export/"
     answer, status = ready.api.get(path), ready.api.get(f"{path}status/").json()
     assert (answer["X-Export-Status"], answer["X-Export-Progress"]) == (status["status"], "100")
+    assert None not in (status["queued_at"], status["started_at"], status["finished_at"])
+    assert status["queued_at"] <= status["started_at"] <= status["finished_at"]
     assert status["counts"] == {
         "concepts": 3, "mappings": 2, "references": 0, "retired_concepts": 1, "retired_mappings": 0,
     }  # fmt: skip
