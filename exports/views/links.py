@@ -66,7 +66,8 @@ class Download(api.View):
     ) -> HttpResponseBase:
         first, end = span or (0, size)
         blocks = delivery.opened(files.read(build, link.form, first=first, end=end if span else None))
-        links.start(link, whole=span is None, resumes=resumes)
+        # a range over everything is a whole body by another name
+        links.start(link, whole=(first, end) == (0, size), resumes=resumes)
         watched: Iterator[bytes] = delivery.Watched(
             blocks,
             done=lambda: links.delivered(link, first=first, end=end, size=size),

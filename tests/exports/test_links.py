@@ -63,6 +63,16 @@ def interrupted(world: World, link: str, after: int, **headers: str) -> bytes:
     return got[:after]
 
 
+def test_starts(ready: World) -> None:
+    """X20: at most five whole-body starts per link, also when they come as a range over everything."""
+    link = fresh(ready)
+    for number in range(links.MAX_STARTS):
+        interrupted(ready, link, 100, **({"Range": "bytes=0-"} if number % 2 else {}))
+    assert ready.anonymous.get(link, Range="bytes=0-").status_code == 410
+    assert ready.anonymous.get(link).status_code == 410
+    assert ready.anonymous.get(link, Range="bytes=100-").status_code == 206
+
+
 def test_resume(ready: World) -> None:
     """X20: an interrupted download resumes with Range, joined bytes hash right, then 410."""
     whole = download(ready, f"{ready.path}v1/")
