@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core import db, errors, paging
 from exports import dialect
-from exports.formats import archives, envelope, text
+from exports.formats import archives, envelope, stamps, text
 from exports.selectors import content, documents, rows
 from exports.views import base
 
@@ -71,7 +71,7 @@ def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpRespons
     place = window(view, question.count())
     told = headers(view, place)
     if since := view.updated_since():
-        told["X-Updated-Since"] = since.isoformat()
+        told["X-Updated-Since"] = stamps.offset_iso(since)
     if view.request.method == "HEAD":
         return HttpResponse(content_type="application/json", headers=told)
     if place.limit:

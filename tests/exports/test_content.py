@@ -229,6 +229,9 @@ def test_updated_since(world: World) -> None:
         answer = world.api.get(f"{world.path}{QUERY}&updatedSince={spelling}")
         assert answer["X-Updated-Since"] == "2016-08-22T10:11:12.000000+00:00", spelling
         assert {row["id"] for row in json.loads(body(answer))["concepts"]} == {"A", "C"}, spelling
+        rows = world.api.get(f"{world.path}concepts/?includeRetired=true&updatedSince={spelling}")
+        assert rows["X-Updated-Since"] == answer["X-Updated-Since"]
+        assert {row["id"] for row in rows.json()} == {"A", "C"}, spelling
     assert {row["id"] for row in whole(world, world.path, "&updatedSince=2016-08-22")["concepts"]} == {"A", "B", "C"}
     for garbage in ("garbage", "2016-02-30", "2016-08-22T25:00:00Z", "99999999999999", "12345"):
         refused = world.api.get(f"{world.path}{QUERY}&updatedSince={garbage}")
