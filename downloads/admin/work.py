@@ -9,12 +9,28 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 
 from downloads import services
 from downloads.admin.lists import BigList, acted, one_of
 from downloads.jobs import notices, status
 from downloads.models import Build, BuildPart, Claim, Download, Notification, Quota
 from downloads.selectors import request as asking
+
+_PARTS_SHOWN = 500
+_OF_BUILD = (
+    "state",
+    "lane",
+    "rows_done",
+    "rows_total",
+    "size",
+    "sha256",
+    "crashes",
+    "error",
+    "started_at",
+    "finished_at",
+)
 
 
 class Claims(admin.TabularInline[Claim, Download]):
@@ -75,6 +91,7 @@ class Downloads(BigList):
     search_help_text = "uuid or hash"
     list_select_related = ("build__job",)
     inlines = (Claims, Told)
+    readonly_fields = ("build_itself", "parts")
     actions = ("cancel", "retry_failed", "expire", "pin", "unpin", "resend")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Download]:
@@ -112,6 +129,27 @@ class Downloads(BigList):
         if download.finished_at is None:
             return ""
         return f"{(download.finished_at - download.created_at).total_seconds():.1f} s"
+
+    @admin.display(description="the build")
+    def build_itself(self, download: Download) -> str:
+        build = download.build
+        if build is None:
+            return ""
+        facts = ((name, getattr(build, name)) for name in _OF_BUILD)
+        shown = format_html_join("", "<tr><th>{}</th><td>{}</td></tr>", facts)
+        link = reverse("admin:downloads_build_change", args=[build.pk])
+        return format_html('<a href="{}">{}</a><table>{}</table>', link, build.pk, shown)
+
+    @admin.display(description="its parts")
+    def parts(self, download: Download) -> str:
+        """A build is shared by downloads, so its parts cannot be an inline of theirs."""
+        found = BuildPart.objects.filter(build=download.build_id).order_by("id").values_list(*Parts.fields)
+        cells = [format_html_join("", "<td>{}</td>", ((value,) for value in row)) for row in found[:_PARTS_SHOWN]]
+        if not cells:
+            return ""
+        names = format_html_join("", "<th>{}</th>", ((name,) for name in Parts.fields))
+        rows = format_html_join("", "<tr>{}</tr>", ((each,) for each in cells))
+        return format_html("<table><tr>{}</tr>{}</table>", names, rows)
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:

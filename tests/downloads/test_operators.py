@@ -19,7 +19,7 @@ from core import jobs
 from core.models import Mail, User, WebhookDelivery
 from downloads import services
 from downloads.jobs.build import lead
-from downloads.models import Download, IngestRun, MediaRecord, Notification, Record, Recordset, RejectedRow
+from downloads.models import BuildPart, Download, IngestRun, MediaRecord, Notification, Record, Recordset, RejectedRow
 from tests import mailbox
 from tests.downloads import making
 
@@ -118,8 +118,13 @@ def test_admin_lists_and_pages(acers: Path, operator: Client) -> None:
                  "quota", "storeversion"):  # fmt: skip
         assert operator.get(f"/admin/downloads/{page}/").status_code == 200, page
     assert b"done" in operator.get(f"/admin/downloads/download/?q={download.uuid}").content
-    assert operator.get(f"/admin/downloads/download/{download.pk}/change/").status_code == 200
     assert download.build is not None
+    BuildPart.objects.create(build=download.build, member="occurrence<.csv", number=7, rows=4711)
+    shown = operator.get(f"/admin/downloads/download/{download.pk}/change/").content.decode()
+    assert f"/admin/downloads/build/{download.build.pk}/change/" in shown
+    assert download.build.sha256 in shown
+    assert "<td>occurrence&lt;.csv</td>" in shown
+    assert "<td>4711</td>" in shown
     assert operator.get(f"/admin/downloads/build/{download.build.pk}/change/").status_code == 200
     record = Record.objects.order_by("id")[0]
     page = operator.get(f"/admin/downloads/record/{record.pk}/change/").content.decode()
