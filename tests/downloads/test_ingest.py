@@ -436,6 +436,24 @@ def test_the_command(tmp_path: Path, capsys: Any) -> None:
         call_command("ingest_dwca", str(path), "--recordset", "nonsense")
 
 
+def test_the_report_file(tmp_path: Path, capsys: Any) -> None:
+    """D42: `--report` leaves the counts, or what was wrong, in a file; where it cannot be written nothing is read."""
+    path, file = making.archive(tmp_path, [*making.specimens(3), *making.specimens(1)]), tmp_path / "report.json"
+    with pytest.raises(CommandError) as refused:
+        call_command("ingest_dwca", str(path), "--report", str(tmp_path / "no" / "such" / "folder"))
+    assert refused.value.returncode == 2
+    assert Record.objects.count() == 0
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(path), "--report", str(file))
+    assert ended.value.code == 3
+    said = json.loads(file.read_text())
+    assert (said["added"], said["version"], said["rejected"]) == (3, 1, {"duplicate_row": 1})
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(_not_an_archive(tmp_path / "x.zip")), "--report", str(file))
+    assert ended.value.code == 1
+    assert set(json.loads(file.read_text())) == {"error"}
+
+
 def test_private_addresses_are_refused(settings: Any) -> None:
     """D48: Private webhook/ingest addresses refused, also after a redirect."""
     settings.ALLOW_PRIVATE_NETWORKS = False

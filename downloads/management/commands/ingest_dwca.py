@@ -6,12 +6,13 @@ Exit status: 0 done, 1 refused or failed (nothing changed), 2 usage, 3 done with
 from __future__ import annotations
 
 import json
+import pathlib
 import sys
 import time
 import uuid
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from core import errors
 from downloads import services
@@ -20,6 +21,13 @@ from downloads.jobs import ingest
 
 def _uuid(text: str) -> uuid.UUID:
     return uuid.UUID(text)
+
+
+def _write(file: pathlib.Path, report: dict[str, Any]) -> None:
+    try:
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise CommandError(f"The report cannot be written: {fault}", returncode=2) from fault
 
 
 class Command(BaseCommand):
@@ -34,17 +42,25 @@ class Command(BaseCommand):
         parser.add_argument("--allow-mass-delete", action="store_true", help="let over half of the rows vanish")
         parser.add_argument("--trust-index", action="store_true", help="keep a download archive's own index terms")
         parser.add_argument("--json", action="store_true", help="report as JSON")
+        parser.add_argument("--report", type=pathlib.Path, metavar="FILE", help="also write the report, as JSON, here")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         names = ("recordset", "name", "dry_run", "keep_missing", "allow_mass_delete", "trust_index")
         opts = ingest.Options(**{name: options[name] for name in names})
+        file: pathlib.Path | None = options["report"]
+        if file is not None:
+            _write(file, {})  # now rather than after hours of work
         try:
             _run, report = services.import_archive(options["place"], opts, progress=self._progress())
         except errors.Fact as fault:
+            if file is not None:
+                _write(file, {"error": fault.message})
             if options["json"]:
                 self.stdout.write(json.dumps({"error": fault.message}))
             self.stderr.write(fault.message)
             sys.exit(1)
+        if file is not None:
+            _write(file, report.to_json())
         if options["json"]:
             self.stdout.write(json.dumps(report.to_json()))
         else:
