@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import urllib.request
 from typing import Any
 
 import pytest
+import yaml
+from django.urls import resolve
 
 from core.models import User
-from nnels import models
+from nnels import apps, models, urls
+from nnels.views import opds
 from tests.nnels import conftest as house
 from tests.nnels.test_surface import check_problem
 
@@ -200,8 +204,25 @@ def test_facet_links_replace_every_spelling(client: Any, token: str, shelf: None
     listed = client.get(f"/api/repo_items?facets=languages&{query}", headers=headers).json()
     hrefs = {one["value"]: one["href"] for one in listed["facets"]["languages"]}
     feed = check_feed(client.get(f"/opds/publications?{query}", headers=headers))
-    opds = {link["title"]: link["href"] for group in feed["facets"] for link in group["links"]}
-    assert "page" not in hrefs["fra"] + opds["French"]
+    narrowing = {link["title"]: link["href"] for group in feed["facets"] for link in group["links"]}
+    assert "page" not in hrefs["fra"] + narrowing["French"]
     assert [row["id"] for row in client.get(hrefs["fra"], headers=headers).json()["data"]] == [1]
-    narrowed = client.get(opds["French"], headers=headers).json()
+    narrowed = client.get(narrowing["French"], headers=headers).json()
     assert [one["metadata"]["title"] for one in narrowed["publications"]] == ["Un été"]
+
+
+def test_documented(client: Any, token: str, shelf: None) -> None:
+    """N55: `openapi.yaml` names every OPDS route with its media type, `facets` and `suggest`."""
+    paths = yaml.safe_load((pathlib.Path(apps.__file__).parent / "openapi.yaml").read_text("utf-8"))["paths"]
+    routes = {
+        pattern.callback.view_class for pattern in urls.urlpatterns if pattern.callback.__module__ == opds.__name__
+    }
+    described = {path for path in paths if path.startswith("/opds")}
+    filled = {path: path.format(uuid=house.MOBY_UUID, format="txt") for path in described}
+    assert {resolve(path).func.view_class for path in filled.values()} == routes
+    for path, real in filled.items():
+        answer = client.get(f"{real}?query=moby", headers={"access-token": token})
+        assert str(answer.status_code) in paths[path]["get"]["responses"], path
+    search = paths["/api/v1.1/basic_search/{keywords}"]["get"]["parameters"]
+    assert {"$ref": "#/components/parameters/Facets"} in search
+    assert "suggest" in [parameter.get("name") for parameter in search]
