@@ -8,7 +8,7 @@ Django's (``django.db.OperationalError`` …); errors of a sink come out unchang
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -63,14 +63,16 @@ def copy_out_binary(
     *,
     using: Using = "default",
     block: int = streams.BLOCK,
+    note: Callable[[int], None] | None = None,
 ) -> int:
     """Send a query's single text or bytea column to ``sink`` exactly as stored, nothing between the rows.
 
     The rows must be finished lines. They travel as binary COPY, which escapes nothing; its frames are cut off here.
-    A NULL adds nothing. The sink gets blocks of at least ``block`` bytes, save the last. Returns the number of rows;
-    raises ``ValueError`` when the query has not exactly one column.
+    A NULL adds nothing. The sink gets blocks of at least ``block`` bytes of whole rows, save the last; before each,
+    ``note`` is told how many rows it holds, and may raise. Returns the number of rows; raises ``ValueError`` when the
+    query has not exactly one column.
     """
-    unframed = _Unframed(sink, block)
+    unframed = _Unframed(sink, block, note)
     rows = _copy_expert(sql, params, unframed, using=using, options="FORMAT binary")
     unframed.flush()
     return rows
@@ -110,9 +112,10 @@ class _Unframed:
     comes glued to the first message. Each frame is checked against the length of its message.
     """
 
-    def __init__(self, sink: streams.Sink, block: int) -> None:
+    def __init__(self, sink: streams.Sink, block: int, note: Callable[[int], None] | None) -> None:
         self._sink_write = sink.write
         self._block = block
+        self._note = note
         self._held: list[bytes] = []
         self._held_size = 0
         self._is_started = False
@@ -138,9 +141,11 @@ class _Unframed:
 
     def flush(self) -> None:
         if self._held_size:
-            block = b"".join(self._held)
+            block, rows = b"".join(self._held), len(self._held)
             self._held.clear()
             self._held_size = 0
+            if self._note:
+                self._note(rows)
             self._sink_write(block)
 
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -20,7 +20,9 @@ from downloads.selectors import request
 
 SINCE_GONE = "The data of the download given in since is no longer kept."
 _STRETCH = 1 << 112
-"""Uuids begin with one of 65,536 two-byte stretches; parts are made of whole stretches."""
+"""Uuids begin with one of 65,536 pairs of bytes; parts are cut between two such pairs."""
+_GRAINS: Final = 16
+"""Rows are counted in stretches of about this fraction of a part."""
 
 
 def selection_of(build: Build, asked: request.DownloadRequest) -> Selection:
@@ -135,7 +137,7 @@ def count(plan: Plan) -> dict[str, Any]:
     counts: dict[str, Any] = {"rows": {}, "shares": {}, "cuts": {}, "excluded": 0}
     entities = {member.entity for member in plan.files}
     with db.snapshot() as snapshot:
-        _calm(snapshot)
+        calm(snapshot)
         if plan.asked.since:
             _make_delta(plan, snapshot)
         for entity in ("records", "media"):
@@ -150,9 +152,10 @@ def count(plan: Plan) -> dict[str, Any]:
     return counts
 
 
-def _calm(snapshot: db.Snapshot) -> None:
+def calm(snapshot: db.Snapshot) -> None:
+    """Settings for long reads: one process, no compiling, room to sort a stretch without a file on disk."""
     with snapshot.connection.cursor() as cursor:
-        cursor.execute("SET jit = off")
+        cursor.execute("SET jit = off; SET max_parallel_workers_per_gather = 0; SET work_mem = '64MB'")
 
 
 def _rows(snapshot: db.Snapshot, query: Sql) -> list[tuple[Any, ...]]:
@@ -160,20 +163,21 @@ def _rows(snapshot: db.Snapshot, query: Sql) -> list[tuple[Any, ...]]:
 
 
 def _count_entity(plan: Plan, snapshot: db.Snapshot, entity: Any, counts: dict[str, Any]) -> None:
-    found = _rows(snapshot, plan.selection.shares(entity))
+    size = settings.DOWNLOADS_PART_ROWS
+    found = _rows(snapshot, plan.selection.shares(entity, max(1, size // _GRAINS)))
     shares = {str(recordset): rows for recordset, _stretch, rows in found if recordset is not None}
-    stretches = sorted((bytes(stretch), rows) for recordset, stretch, rows in found if recordset is None)
+    stretches = sorted((start, rows) for recordset, start, rows in found if recordset is None)
     counts["shares"][entity] = shares
     counts["rows"][entity] = sum(shares.values())
-    counts["cuts"][entity] = [str(each) for each in _cuts(stretches, settings.DOWNLOADS_PART_ROWS)]
+    counts["cuts"][entity] = [str(each) for each in _cuts(stretches, size)]
 
 
-def _cuts(stretches: list[tuple[bytes, int]], size: int) -> Iterator[uuid.UUID]:
+def _cuts(stretches: list[tuple[int, int]], size: int) -> Iterator[uuid.UUID]:
     """Uuids at which parts begin, so that each but the last has about `size` rows."""
     held = 0
-    for stretch, rows in stretches:
+    for start, rows in stretches:
         if held and held + rows > size:
-            yield uuid.UUID(int=int.from_bytes(stretch) * _STRETCH)
+            yield uuid.UUID(int=start * _STRETCH)
             held = 0
         held += rows
 

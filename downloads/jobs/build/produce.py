@@ -15,7 +15,7 @@ from typing import Any
 
 from core import db, streams
 from downloads.formats import cells, members, reshape
-from downloads.jobs.build.plan import Plan, places_of
+from downloads.jobs.build.plan import Plan, calm, places_of
 from downloads.jobs.build.selection import Range, within
 from downloads.models import Delta
 
@@ -38,14 +38,24 @@ class Counted:
 
     sink: streams.Sink
     note: Note
-    convert: Callable[[bytes], bytes] | None = None
     rows: int = field(default=0, init=False)
 
     def write(self, block: bytes, /) -> None:
-        rows = block.count(b"\r\n")
+        rows = block.count(b"\r")  # cells hold none (`cells.cell`)
         self.rows += rows
         self.note(rows)
-        self.sink.write(self.convert(block) if self.convert else block)
+        self.sink.write(block)
+
+
+@dataclass
+class Reshaping:
+    """A sink for plain lines that passes them on in another shape."""
+
+    sink: streams.Sink
+    convert: Callable[[bytes], bytes]
+
+    def write(self, block: bytes, /) -> None:
+        self.sink.write(self.convert(block))
 
 
 @dataclass
@@ -78,19 +88,18 @@ def lines(plan: Plan, member: members.Member, bounds: Range, sink: streams.Sink,
     if member.entity == "deleted":
         return _write_all(_deleted(plan), sink, note)
     with db.snapshot() as snapshot:
-        with snapshot.connection.cursor() as cursor:
-            cursor.execute("SET jit = off")
+        calm(snapshot)
         if member.entity == "names":
             return _write_all(_names(plan, member, snapshot), sink, note)
         how = _reshaping(plan, member)
-        counted = Counted(sink, note, None if how.is_nothing else how.converter())
+        shaped = sink if how.is_nothing else Reshaping(sink, how.converter())
         if _has_stale_lines(plan, member, bounds, snapshot):
+            counted = Counted(shaped, note)
             for block in _rendered(plan, member, bounds, snapshot):
                 counted.write(block)
-        else:
-            query = plan.selection.rows(_entity(member), _stored(plan, member), bounds)
-            db.copy_out_binary(query.text, query.params or None, counted, using=snapshot.connection)
-        return counted.rows
+            return counted.rows
+        query = plan.selection.rows(_entity(member), _stored(plan, member), bounds)
+        return db.copy_out_binary(query.text, query.params or None, shaped, using=snapshot.connection, note=note)
 
 
 def _entity(member: members.Member) -> Any:

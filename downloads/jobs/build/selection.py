@@ -148,24 +148,39 @@ class Selection:
         return "m.uuid" if self.is_media_core else "c.record"
 
     def id_text(self, entity: Entity) -> str:
-        """SQL of the text that stands in the id column, or of the hex value it is made from."""
+        """SQL, in the columns of `rows`, of the text in the id column, or of the hex value it is made of."""
+        alias = "r" if entity == "records" else "m"
         if not self.group_column:
-            return f"{self.coreid(entity)}::text"
-        value = f"r.{self.group_column}" if entity == "records" else "c.value"
+            return f"{alias}.carrier::text"
+        value = f"r.{self.group_column}" if entity == "records" else "m.value"
         return f"encode(convert_to({value}, 'UTF8'), 'hex')"
 
     def rows(self, entity: Entity, columns: str, bounds: Range = EVERYTHING) -> Sql:
-        """A SELECT of the rows of a stretch by their own uuid; `columns` may name `r` or `m`."""
-        alias = "r" if entity == "records" else "m"
-        return f"SELECT {columns} " + self.source(entity, bounds) + f" ORDER BY {alias}.uuid"
+        """A SELECT of the rows of a stretch by their own uuid; `columns` may name `r` or `m`.
 
-    def shares(self, entity: Entity) -> Sql:
-        """(recordset, null, rows) per recordset and (null, first two bytes of the uuid, rows) per stretch."""
+        The sort stays inside, where long values are still pointers: outside it, whole lines would go through it.
+        """
         alias = "r" if entity == "records" else "m"
+        value = ", c.value" if entity == "media" and self.group_column else ""
+        inner = f"SELECT {alias}.*, {self.coreid(entity)} AS carrier{value} "
+        ordered = inner + self.source(entity, bounds) + f" ORDER BY {alias}.uuid"
+        return f"SELECT {columns} FROM (" + ordered + f") {alias} ORDER BY {alias}.uuid"
+
+    def shares(self, entity: Entity, grain: int) -> Sql:
+        """(recordset, null, rows) per recordset and (null, first two bytes of the first uuid, rows) per stretch.
+
+        A stretch is about `grain` rows, in whole steps of the two bytes, a number from 0 to 65,535.
+        """
+        alias = "r" if entity == "records" else "m"
+        start = f"get_byte(uuid_send({alias}.uuid), 0) * 256 + get_byte(uuid_send({alias}.uuid), 1)"
         return (
-            f"SELECT {alias}.recordset_id, substr(uuid_send({alias}.uuid), 1, 2) AS stretch, count(*) "
+            f"WITH g AS MATERIALIZED (SELECT {alias}.recordset_id AS source, {start} AS start, count(*) AS n "
             + self.source(entity)
-            + f" GROUP BY GROUPING SETS (({alias}.recordset_id), (substr(uuid_send({alias}.uuid), 1, 2)))"
+            + f" GROUP BY GROUPING SETS (({alias}.recordset_id), ({start}))) "
+            + "SELECT source, NULL, n FROM g WHERE source IS NOT NULL UNION ALL "
+            + "SELECT NULL, min(start), sum(n)::bigint FROM (SELECT start, n, "
+            + f"div(sum(n) OVER (ORDER BY start) - n, {grain:d}) AS stretch FROM g WHERE source IS NULL) f "
+            + "GROUP BY stretch"
         )
 
     def groups(self) -> Sql:
