@@ -34,6 +34,7 @@ del os.environ["DJANGO_SETTINGS_MODULE"]
 from django.contrib.auth import hashers  # noqa: E402 - after the setup above
 from django.core.cache import caches  # noqa: E402
 from django.db import connection, connections  # noqa: E402
+from django.test import override_settings  # noqa: E402
 
 from tests import emptying  # noqa: E402
 
@@ -235,10 +236,14 @@ def smtp(settings: Any) -> Iterator[mailbox.Mailbox]:
 
 
 @pytest.fixture(autouse=True)
-def _one_connection(settings: Any, request: pytest.FixtureRequest) -> None:
-    """Directory searches have a connection of their own, which cannot see what a test's transaction wrote."""
-    if "transactional_db" not in request.fixturenames:
-        settings.USERMGMT_SEARCH_DATABASE = "default"
+def _one_connection(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Directory searches have a connection of their own, which cannot see what a test's transaction wrote.
+
+    Not by the fixture `settings`: begun here it would end last, after the clean-up of tests that change settings.
+    """
+    own = {} if "transactional_db" in request.fixturenames else {"USERMGMT_SEARCH_DATABASE": "default"}
+    with override_settings(**own):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -283,9 +288,9 @@ CHROMIUM_ARGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium, driven by Playwright."""
+    """The system's Chromium, driven by Playwright; for one module, since no test may use asyncio while it runs."""
     from playwright import sync_api  # heavy; only browser tests pay for it
 
     program = shutil.which("chromium") or shutil.which("chromium-browser")
