@@ -19,7 +19,7 @@ from core.models import Job
 from downloads import services
 from downloads.formats import samples
 from downloads.jobs import expiry
-from downloads.jobs.build import lanes, lead, parts
+from downloads.jobs.build import lanes, lead, parts, plan, selection, sqltext
 from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset, StoreVersion
 from tests.downloads import making
 
@@ -309,6 +309,20 @@ def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings
     assert making.built({}).uuid not in (placed.download.uuid, sharing.download.uuid)
 
 
+def test_cancel_stops_a_count_under_way(acers: Path, monkeypatch: Any) -> None:
+    """D31: the statement that counts is cancelled; left alone it would divide by zero in the end."""
+    build = making.place({}).download.build
+    assert build is not None
+    endless = sqltext.Sql("SELECT 1 / length(pg_sleep(30)::text)")
+    monkeypatch.setattr(selection.Selection, "shares", lambda *_: endless)
+
+    def check() -> None:
+        raise jobs.Cancelled
+
+    with pytest.raises(jobs.Cancelled):
+        plan.count(plan.load(build), check)
+
+
 def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
     store_of_samples: None, settings: Any, monkeypatch: Any
 ) -> None:
@@ -349,7 +363,7 @@ def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: Any)
     assert placed.download.build is not None
     job_id = placed.download.build.job_id
     assert job_id is not None
-    monkeypatch.setattr(lead.plan, "count", lambda _plan: (_ for _ in ()).throw(SystemExit("killed")))
+    monkeypatch.setattr(lead.plan, "count", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
     for _ in range(lead.MOST_CRASHES):
         with pytest.raises(SystemExit):
             jobs.run(job_id)

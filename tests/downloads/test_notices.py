@@ -36,7 +36,7 @@ def run(build: Build | None) -> None:
 
 def test_a_retried_download_tells_of_its_new_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """D50: who heard of the failure hears of the success after an operator's retry, by mail and by webhook."""
-    monkeypatch.setattr(plan, "count", lambda _plan: (_ for _ in ()).throw(ValueError("a bug")))
+    monkeypatch.setattr(plan, "count", lambda *_: (_ for _ in ()).throw(ValueError("a bug")))
     failed = making.built({}, email="a@example.org", webhook=HOOK)
     assert subjects() == ["iDigBio Download Failed"]
     monkeypatch.undo()

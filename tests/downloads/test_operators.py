@@ -176,7 +176,7 @@ def test_admin_actions_on_downloads(acers: Path, operator: Client, monkeypatch: 
     assert services.find(done.uuid).is_pinned
     act(operator, "unpin", done)
     assert not services.find(done.uuid).is_pinned
-    monkeypatch.setattr(lead.plan, "count", lambda _plan: (_ for _ in ()).throw(ValueError("a bug")))
+    monkeypatch.setattr(lead.plan, "count", lambda *_: (_ for _ in ()).throw(ValueError("a bug")))
     failed = making.built({"genus": "y"})
     assert failed.error == "The download could not be built."
     monkeypatch.undo()

@@ -140,8 +140,7 @@ class _Lead:
         if ready.counts:
             return ready
         self.run.progress(stage="counting", rows_done=0)
-        counts = plan.count(ready)
-        self.run.check()
+        counts = plan.count(ready, self.run.check)
         with self.run.fenced():
             self.build.plan = counts
             self.build.save(update_fields=["plan"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import OperationalError
 
 from core import db, jobs
 from downloads.formats import citation, manifest, members, terms
@@ -132,11 +135,11 @@ def load(build: Build) -> Plan:
     return Plan(build, asked, selection_of(build, asked), build.plan)
 
 
-def count(plan: Plan) -> dict[str, Any]:
-    """Count the rows of every kind and cut them into parts: what `Build.plan` keeps."""
+def count(plan: Plan, check: Callable[[], None]) -> dict[str, Any]:
+    """Count the rows of every kind and cut them into parts: what `Build.plan` keeps; `check()` may raise to stop."""
     counts: dict[str, Any] = {"rows": {}, "shares": {}, "cuts": {}, "excluded": 0}
     entities = {member.entity for member in plan.files}
-    with db.snapshot() as snapshot:
+    with db.snapshot() as snapshot, _heeding(snapshot, check):
         calm(snapshot)
         if plan.asked.since:
             _make_delta(plan, snapshot)
@@ -150,6 +153,34 @@ def count(plan: Plan) -> dict[str, Any]:
     if "deleted" in entities:
         counts["rows"]["deleted"] = plan.build.deltas.filter(is_deleted=True).count()
     return counts
+
+
+@contextlib.contextmanager
+def _heeding(snapshot: db.Snapshot, check: Callable[[], None]) -> Iterator[None]:
+    """Cancel the statement under way once `check` raises: one may count for minutes."""
+    over = threading.Event()
+    reasons: list[Exception] = []
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            try:
+                check()
+            except (jobs.Cancelled, jobs.LeaseLost, jobs.Failure) as reason:
+                reasons.append(reason)
+                snapshot.connection.connection.cancel()
+
+    watcher = threading.Thread(target=watch, name="counting", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except OperationalError as fault:
+        if reasons:
+            raise reasons[0] from fault
+        raise
+    finally:
+        over.set()
+        watcher.join()
+    check()
 
 
 def calm(snapshot: db.Snapshot) -> None:
