@@ -435,6 +435,27 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
     assert services.find(placed.download.uuid).state == Download.State.DONE
 
 
+def test_cancel_while_waiting_for_the_store_removes_the_parts(acers: Path, monkeypatch: Any) -> None:
+    """D31: a build cancelled while nobody works on it leaves no parts either."""
+    placed = making.place({})
+    build = placed.download.build
+    assert build is not None
+    assert build.job_id is not None
+
+    def away(*_args: Any, **_more: Any) -> Any:
+        raise blobs.StoreUnavailable("The file store does not answer.")
+
+    monkeypatch.setattr(blobs, "writer", away)
+    jobs.run(build.job_id)
+    monkeypatch.undo()
+    part = f"downloads/parts/{build.pk}/occurrence.csv/00001-x"
+    blobs.put(part, b"x", "application/octet-stream")
+    BuildPart.objects.create(build=build, member="occurrence.csv", number=1, blob_key=part)
+    services.withdraw(str(placed.download.uuid), token=placed.token)
+    jobs.run_queued()
+    assert (making.keys(), BuildPart.objects.count()) == ([], 0)
+
+
 def test_quota_and_lanes(acers: Path, settings: Any) -> None:
     """D32: Quota 429; a whole-store build does not delay a 10-row one."""
     settings.DOWNLOADS_QUEUED_PER_CALLER = 4

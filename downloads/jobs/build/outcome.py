@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from core import jobs
 from core.models import Job
 from downloads.jobs import notices
 from downloads.jobs.build import lanes, lead, plan
@@ -30,6 +31,8 @@ def settled(job: Job) -> None:
     elif job.state == Job.State.CANCELLED:
         _end_build(build, Build.State.CANCELLED, CANCELLED)
         end_downloads(build, Download.State.CANCELLED, CANCELLED)
+        if build.parts.exists():  # nobody may be at it, as while it waits for the store
+            jobs.submit("downloads.expire", {}, fingerprint="expire")
     else:
         error = job.error_message if job.error_code == "invalid_query" else _SAID.get(job.error_code, _OTHERWISE)
         _end_build(build, Build.State.FAILED, error)
