@@ -117,7 +117,7 @@ def settings(folder: pathlib.Path, base_url: str) -> dict[str, str]:
         "HTTPS": "0",
         "ALLOW_PRIVATE_NETWORKS": "1",
         "PUBLIC_BASE_URL": base_url,
-        "EMAIL_URL": f"filemail://{mail}",
+        "EMAIL_URL": f"filemail:///{mail}",
         "DEMO_CREDENTIALS": str(folder / "credentials.json"),
         "CONTACT_EMAIL": "support@localhost",
         "REGISTRY_DEMO_SOURCE_PORT": str(source_port()),
