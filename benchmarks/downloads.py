@@ -169,8 +169,11 @@ def build(query: dict[str, Any] | None = None, **options: Any) -> Any:
     rq = query or {}
     asked = request.DownloadRequest(face="v2", rq=rq, normal_rq=rq, force=True, **options)
     placed = services.request_download(asked, caller=services.Caller(address="192.0.2.1"), base_url="http://127.0.0.1")
+    build = placed.download.build
+    if build is None:
+        raise RuntimeError("the download has no build")
     while True:
-        found = Build.objects.select_related("job").get(pk=placed.download.build_id)
+        found = Build.objects.select_related("job").get(pk=build.pk)
         if found.state not in (Build.State.WAITING, Build.State.RUNNING):
             break
         time.sleep(0.1)
