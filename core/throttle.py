@@ -181,6 +181,10 @@ class _Local:
         with self._lock:
             self._counters.pop(key, None)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._counters.clear()
+
 
 def _slide(cells: dict[int, int], now: int, limit: int, window: int, cell: int, cost: int) -> tuple[int, int, int]:
     """The script above on a dict of live cells; times in ms."""
@@ -203,3 +207,9 @@ def _slide(cells: dict[int, int], now: int, limit: int, window: int, cell: int, 
 
 _breaker = _Breaker()
 _local = _Local()
+
+
+def forget() -> None:
+    """Drop this process's own counters and ask Valkey again at once; what Valkey counted stays."""
+    _local.clear()
+    _breaker.close()

@@ -36,11 +36,17 @@ from django.core.cache import caches  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
+from core import throttle  # noqa: E402
+
 from tests import emptying  # noqa: E402
 
 # How long an example takes says something about the machine, not about the property.
 hypothesis.settings.register_profile(
-    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+    "house",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+    derandomize="CI" in os.environ,  # new examples are looked for at desks, not while something is to land
 )
 hypothesis.settings.load_profile("house")
 
@@ -252,6 +258,7 @@ def _no_leftovers() -> Iterator[None]:
     yield
     for cache in caches.all(initialized_only=True):
         cache.clear()
+    throttle.forget()
     flush_valkey()
 
 

@@ -355,7 +355,7 @@ def test_records_and_media(rq: Any, mq: Any, world: specimens.World) -> None:
     chosen = selection(rq, mq)
     found_records = {key for (key,) in pairs(chosen.rows("records", "r.uuid"))}
     assert found_records == (records if mq is None else {r for r, _ in links})
-    keyed = dict(pairs(chosen.rows("media", f"m.uuid, {chosen.coreid('media')}")))
+    keyed = dict(pairs(chosen.rows("media", "m.uuid, m.carrier")))
     assert keyed == {m: next(r for r, other in links if other == m) for _, m in links}
 
 
