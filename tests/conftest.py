@@ -37,7 +37,6 @@ from django.db import connection, connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
 from core import throttle  # noqa: E402
-
 from tests import emptying  # noqa: E402
 
 # How long an example takes says something about the machine, not about the property.
