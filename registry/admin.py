@@ -144,7 +144,10 @@ class Harvests(admin.ModelAdmin[Harvest]):
     def cancel(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         runs = HarvestRun.objects.filter(harvest__in=queryset, state__in=HarvestRun.ACTIVE)
         for run in runs:
-            harvests.cancel(run)
+            try:
+                harvests.cancel(run)
+            except errors.Conflict:
+                self.message_user(request, f"{run} has just ended.", messages.WARNING)
         self.message_user(request, "Active runs are being cancelled.")
 
     @admin.action(description="Pause")

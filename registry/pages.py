@@ -223,7 +223,11 @@ def delete(request: HttpRequest, uid: str) -> HttpResponse:
 def accept_shrink(request: HttpRequest, uid: str) -> HttpResponse:
     """Waive the guards once and run again."""
     harvest, access = manageable(request, uid)
-    run = harvests.accept_shrink(harvest, user=access.user, via=HarvestRun.Trigger.PAGE)
+    try:
+        run = harvests.accept_shrink(harvest, user=access.user, via=HarvestRun.Trigger.PAGE)
+    except errors.Conflict as fact:
+        messages.error(request, fact.message)
+        return redirect("registry-source", uid)
     return redirect("registry-run", run.pk)
 
 

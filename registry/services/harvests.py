@@ -65,8 +65,9 @@ def cancel(run: HarvestRun) -> None:
 
 def accept_shrink(harvest: Harvest, *, user: User | None, via: str) -> HarvestRun:
     """Waive the guards once and run again."""
-    Harvest.objects.filter(pk=harvest.pk).update(waive_guard_once=True)
-    return run_now(harvest, user=user, via=via)
+    with transaction.atomic():
+        Harvest.objects.filter(pk=harvest.pk).update(waive_guard_once=True)
+        return run_now(harvest, user=user, via=via)
 
 
 def pause(harvest: Harvest, *, paused: bool) -> None:

@@ -97,3 +97,12 @@ def test_organizations(staff: Client) -> None:
     Harvest.objects.create(name="x", url="http://x.example.org/", organization=made)
     staff.post(f"/admin/registry/organization/{made.pk}/delete/", {"post": "yes"})
     assert Organization.objects.exists()
+
+
+def test_cancel_of_a_run_that_just_ended(staff: Client, add_harvest: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X52: a run that ends between the look and the cancellation is told of, not a 500."""
+    harvest = add_harvest()
+    act(staff, "harvest", "harvest_now", harvest)
+    monkeypatch.setattr(jobs, "cancel", lambda _job: False)
+    assert act(staff, "harvest", "cancel", harvest).status_code == 302
+    assert "has just ended" in staff.get("/admin/registry/harvest/").content.decode()

@@ -294,3 +294,12 @@ def test_account_without_profile(client: Client) -> None:
     assert b"no place in the registry" in client.get("/registry/account").content
     assert client.post("/registry/account", {"poc_name": "x"}).status_code == 200
     assert not Account.objects.exists()
+
+
+def test_accept_while_being_deleted(signed_in: Client, add_harvest: Add) -> None:
+    """X52: a source being deleted is not run again, and no guard is waived for it."""
+    harvest = add_harvest()
+    Harvest.objects.filter(pk=harvest.pk).update(deleting=True)
+    assert signed_in.post(f"/registry/sources/{harvest.uid}/accept").status_code < 500
+    harvest.refresh_from_db()
+    assert not harvest.waive_guard_once
