@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-LOCKS = ["requirements.lock", "requirements-production.lock", "requirements-compat.lock"]
+LOCKS = ["requirements.lock", "requirements-production.lock", "requirements-compat.lock", "requirements-pycsw.lock"]
 
 
 @pytest.fixture
