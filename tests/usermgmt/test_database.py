@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
+from tests import house
 from tests.usermgmt import world
 from usermgmt import checks
 from usermgmt.selectors import directory
@@ -65,6 +68,19 @@ def test_statement_timeout(monkeypatch: pytest.MonkeyPatch, transactional_db: No
     assert response["Retry-After"] == "5"
     assert response.json() == {"error": {"Exception": {"code": 0, "message": "Service Unavailable"}}}
     alias.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_web_process_keeps_the_search_timeout(start_web: Callable[..., house.Web]) -> None:
+    """UM27: a search that waits for PostgreSQL is 503 after its own timeout, which is not that of all web statements."""
+    world.seed_people()
+    program = world.program(world.person("owner"))
+    web = start_web(USERMGMT_STATEMENT_TIMEOUT_MS="300")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE core_emailaddress IN ACCESS EXCLUSIVE MODE")
+        url = f"{web.base_url}/api/v1/users/email/@example.org"
+        answer = requests.get(url, auth=(program.key, program.secret), timeout=10)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
 def test_the_search_connection_has_its_timeout() -> None:
