@@ -12,8 +12,9 @@ import hashlib
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 import structlog
@@ -29,42 +30,55 @@ SILENCE: Final = 5.0
 _TIMEOUT: Final = 0.25
 _LOCAL_KEYS: Final = 10_000
 
-# KEYS: the counter. ARGV: limit, window and cell in ms, what this call takes (0 to look only).
-# Returns the hits that count, ms until the call would succeed (0: it did), ms until the oldest hit stops counting.
+# KEYS: the counters. ARGV: for each its limit, window and cell in ms, and what this call takes (0 to look only).
+# All are taken or none. Returns of the first that refuses, or of the last: its place, the hits that count, ms until the
+# call would succeed (0: it did), ms until the oldest hit stops counting.
 _SCRIPT: Final = """
-local limit, window, cell, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local stored = redis.call('HGETALL', KEYS[1])
-local total, cells, dead = 0, {}, {}
-for i = 1, #stored, 2 do
-  local free = tonumber(stored[i]) * cell + window
-  if free <= now then
-    dead[#dead + 1] = stored[i]
-  else
-    total = total + tonumber(stored[i + 1])
-    cells[#cells + 1] = {free, tonumber(stored[i + 1])}
+local total, oldest
+for place, key in ipairs(KEYS) do
+  local limit, window = tonumber(ARGV[4 * place - 3]), tonumber(ARGV[4 * place - 2])
+  local cell, cost = tonumber(ARGV[4 * place - 1]), math.max(tonumber(ARGV[4 * place]), 1)
+  local stored = redis.call('HGETALL', key)
+  local cells, dead = {}, {}
+  total, oldest = 0, nil
+  for i = 1, #stored, 2 do
+    local free = tonumber(stored[i]) * cell + window
+    if free <= now then
+      dead[#dead + 1] = stored[i]
+    else
+      total = total + tonumber(stored[i + 1])
+      cells[#cells + 1] = {free, tonumber(stored[i + 1])}
+      if not oldest or free < oldest then oldest = free end
+    end
+  end
+  if #dead > 0 then redis.call('HDEL', key, unpack(dead)) end
+  if total + cost > limit then
+    table.sort(cells, function(a, b) return a[1] < b[1] end)
+    local freed, wait = 0, window
+    for _, found in ipairs(cells) do
+      freed = freed + found[2]
+      wait = found[1] - now
+      if total - freed + cost <= limit then break end
+    end
+    return {place, total, math.max(wait, 1), oldest and oldest - now or window}
   end
 end
-if #dead > 0 then redis.call('HDEL', KEYS[1], unpack(dead)) end
-table.sort(cells, function(a, b) return a[1] < b[1] end)
-if total + math.max(cost, 1) > limit then
-  local freed, wait = 0, window
-  for _, found in ipairs(cells) do
-    freed = freed + found[2]
-    wait = found[1] - now
-    if total - freed + math.max(cost, 1) <= limit then break end
+for place, key in ipairs(KEYS) do
+  local window, cell = tonumber(ARGV[4 * place - 2]), tonumber(ARGV[4 * place - 1])
+  local cost = tonumber(ARGV[4 * place])
+  if cost > 0 then
+    local current = math.floor(now / cell)
+    redis.call('HINCRBY', key, current, cost)
+    redis.call('PEXPIRE', key, window + 2 * cell)
+    if place == #KEYS then
+      total = total + cost
+      oldest = oldest or current * cell + window
+    end
   end
-  return {total, math.max(wait, 1), cells[1] and cells[1][1] - now or window}
 end
-if cost > 0 then
-  local current = math.floor(now / cell)
-  redis.call('HINCRBY', KEYS[1], current, cost)
-  redis.call('PEXPIRE', KEYS[1], window + 2 * cell)
-  total = total + cost
-  cells[1] = cells[1] or {current * cell + window, cost}
-end
-return {total, 0, cells[1] and cells[1][1] - now or 0}
+return {#KEYS, total, 0, oldest and oldest - now or 0}
 """
 
 
@@ -80,11 +94,28 @@ class Taken:
     reset: int
 
 
+@dataclass(frozen=True)
+class Counter:
+    """Hits of ``key`` against ``limit`` per ``window`` seconds; ``cost`` is what a call takes (0: it only looks)."""
+
+    name: str
+    key: str
+    limit: int
+    window: float
+    cost: int = 1
+
+
 def take(name: str, key: str, limit: int, window: float, *, cost: int = 1) -> Taken:
     """Count ``cost`` hits of ``key`` against ``limit`` per ``window`` seconds; refused ones are not counted."""
-    milliseconds = max(1, round(window * 1000))
-    cell = max(1, milliseconds // CELLS)
-    total, wait, reset = _count(_key(name, key), limit, milliseconds, cell, cost)
+    return take_all([Counter(name, key, limit, window, cost)])
+
+
+def take_all(counters: Sequence[Counter]) -> Taken:
+    """Count against every counter, or against none when one refuses; one question to Valkey.
+
+    Tells of the first counter that refuses, else of the last.
+    """
+    total, wait, reset, limit = _count([_Ask.of(counter) for counter in counters])
     return Taken(math.ceil(wait / 1000), max(0, limit - total), math.ceil(reset / 1000))
 
 
@@ -115,14 +146,31 @@ def _key(name: str, key: str) -> str:
     return f"throttle:{name}:{hashlib.blake2b(key.encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
-def _count(key: str, limit: int, window: int, cell: int, cost: int) -> tuple[int, int, int]:
+class _Ask(NamedTuple):
+    """One counter as the script and the dict want it: times in ms."""
+
+    key: str
+    limit: int
+    window: int
+    cell: int
+    cost: int
+
+    @classmethod
+    def of(cls, counter: Counter) -> _Ask:
+        window = max(1, round(counter.window * 1000))
+        return cls(_key(counter.name, counter.key), counter.limit, window, max(1, window // CELLS), counter.cost)
+
+
+def _count(asked: list[_Ask]) -> tuple[int, int, int, int]:
+    """Hits that count, ms to wait, ms until the oldest is gone, and the limit of the counter that decided."""
     if not _breaker.is_open():
         try:
-            total, wait, oldest = _script(settings.REDIS_URL)(keys=[key], args=[limit, window, cell, cost])
-            return int(total), int(wait), int(oldest)
+            args = [number for ask in asked for number in ask[1:]]
+            place, total, wait, oldest = _script(settings.REDIS_URL)(keys=[ask.key for ask in asked], args=args)
+            return int(total), int(wait), int(oldest), asked[int(place) - 1].limit
         except redis.RedisError as error:
             _breaker.trip(error)
-    return _local.count(key, limit, window, cell, cost)
+    return _local.count(asked)
 
 
 @functools.lru_cache(maxsize=2)
@@ -166,16 +214,25 @@ class _Local:
         self._lock = threading.Lock()
         self._counters: collections.OrderedDict[str, dict[int, int]] = collections.OrderedDict()
 
-    def count(self, key: str, limit: int, window: int, cell: int, cost: int) -> tuple[int, int, int]:
+    def count(self, asked: list[_Ask]) -> tuple[int, int, int, int]:
         now = time.monotonic_ns() // 1_000_000
         with self._lock:
-            cells = self._counters.setdefault(key, {})
-            self._counters.move_to_end(key)
-            if len(self._counters) > _LOCAL_KEYS:
-                self._counters.popitem(last=False)
-            for dead in [number for number in cells if number * cell + window <= now]:
-                del cells[dead]
-            return _slide(cells, now, limit, window, cell, cost)
+            held = [(ask, self._cells(ask, now)) for ask in asked]
+            for ask, cells in held:
+                found = _look(cells, now, ask.limit, ask.window, ask.cell, ask.cost)
+                if found[1]:
+                    return *found, ask.limit
+            taken = [_slide(cells, now, ask.limit, ask.window, ask.cell, ask.cost) for ask, cells in held]
+            return *taken[-1], asked[-1].limit
+
+    def _cells(self, ask: _Ask, now: int) -> dict[int, int]:
+        cells = self._counters.setdefault(ask.key, {})
+        self._counters.move_to_end(ask.key)
+        if len(self._counters) > _LOCAL_KEYS:
+            self._counters.popitem(last=False)
+        for dead in [number for number in cells if number * ask.cell + ask.window <= now]:
+            del cells[dead]
+        return cells
 
     def pop(self, key: str) -> None:
         with self._lock:
@@ -187,22 +244,27 @@ class _Local:
 
 
 def _slide(cells: dict[int, int], now: int, limit: int, window: int, cell: int, cost: int) -> tuple[int, int, int]:
-    """The script above on a dict of live cells; times in ms."""
-    total = sum(cells.values())
-    free = {number: number * cell + window - now for number in sorted(cells)}
-    oldest = next(iter(free.values()), window)
-    if total + max(cost, 1) > limit:
-        freed, wait = 0, window
-        for number, until_free in free.items():
-            freed, wait = freed + cells[number], until_free
-            if total - freed + max(cost, 1) <= limit:
-                break
-        return total, max(wait, 1), oldest
-    if not cost:
-        return total, 0, oldest if cells else 0
+    """The script above on a dict of one counter's live cells; times in ms."""
+    total, wait, oldest = _look(cells, now, limit, window, cell, cost)
+    if wait or not cost:
+        return total, wait, oldest
     current = now // cell
     cells[current] = cells.get(current, 0) + cost
-    return total + cost, 0, oldest if free else current * cell + window - now
+    return total + cost, 0, oldest or current * cell + window - now
+
+
+def _look(cells: dict[int, int], now: int, limit: int, window: int, cell: int, cost: int) -> tuple[int, int, int]:
+    """What the script says before it counts."""
+    total = sum(cells.values())
+    free = {number: number * cell + window - now for number in sorted(cells)}
+    if total + max(cost, 1) <= limit:
+        return total, 0, next(iter(free.values()), 0)
+    freed, wait = 0, window
+    for number, until_free in free.items():
+        freed, wait = freed + cells[number], until_free
+        if total - freed + max(cost, 1) <= limit:
+            break
+    return total, max(wait, 1), next(iter(free.values()), window)
 
 
 _breaker = _Breaker()

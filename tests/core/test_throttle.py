@@ -70,6 +70,30 @@ def test_what_is_left_is_told(counting: str, key: str) -> None:
     assert throttle.take("t", key, 3, 100) == throttle.Taken(pytest.approx(100, abs=2), 0, pytest.approx(100, abs=2))  # type: ignore[arg-type]
 
 
+def test_several_counters_are_taken_together_or_not_at_all(counting: str, key: str) -> None:
+    """The first that refuses decides; a counter that only looks counts nothing."""
+    looked = throttle.Counter("looked", key, 2, 600, cost=0)
+    taken = throttle.Counter("taken", key, 3, 600)
+    assert [throttle.take_all([looked, taken]).remaining for _ in range(3)] == [2, 1, 0]
+    assert throttle.take_all([looked, taken]).retry_after > 0
+    assert throttle.peek("looked", key, 1, 600) == 0
+    throttle.reset("taken", key)
+    assert [throttle.hit("looked", key, 2, 600) for _ in range(2)] == [0, 0]
+    refused = throttle.take_all([looked, taken])
+    assert 0 < refused.retry_after <= 600
+    assert refused.remaining == 0
+    assert throttle.take("taken", key, 3, 600).remaining == 2
+
+
+def test_one_question_for_all_counters(running_house: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    throttle._breaker.close()
+    asked: list[Any] = []
+    script = throttle._script(running_house.stack.valkey.url())
+    monkeypatch.setattr(throttle, "_script", lambda _: lambda **sent: asked.append(sent) or script(**sent))
+    throttle.take_all([throttle.Counter(name, key, 5, 60) for name in ("a", "b", "c")])
+    assert [len(sent["keys"]) for sent in asked] == [3]
+
+
 def test_a_limit_of_nothing_refuses_everything(counting: str, key: str) -> None:
     assert throttle.hit("t", key, 0, 60) == 60
     assert throttle.peek("t", key, 0, 60) == 60
@@ -132,7 +156,7 @@ def test_counting_goes_on_while_valkey_is_frozen_and_after(servers: Any, key: st
 def test_memory_alone_is_bounded() -> None:
     local = throttle._Local()
     for number in range(throttle._LOCAL_KEYS + 500):
-        local.count(str(number), 5, 60_000, 250, 1)
+        local.count([throttle._Ask(str(number), 5, 60_000, 250, 1)])
     assert len(local._counters) == throttle._LOCAL_KEYS
     assert "0" not in local._counters
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db import OperationalError
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -345,6 +346,39 @@ def test_throttles(program: world.Program) -> None:
             for n in range(4)
         ]
         assert tries == [401, 401, 401, 429]
+
+
+def test_too_many_failures_hide_what_credentials_are_worth(program: world.Program) -> None:
+    """UM36: past the failure limit right and wrong secrets, known and unknown keys, tokens and OAuth all answer 429."""
+    with override_settings(USERMGMT_KEY_FAILURE_LIMIT=1, USERMGMT_FAILURE_LIMIT=2):
+        wrong = {"HTTP_AUTHORIZATION": world.basic(program.key, "guess")}
+        assert [get(**wrong).status_code for _ in range(2)] == [401, 429]
+        assert program.get(SEARCH).status_code == 429
+        assert get(HTTP_AUTHORIZATION="Bearer nonsense").status_code == 401
+        for headers in (
+            {},
+            {"HTTP_AUTHORIZATION": world.basic("unknown", "x")},
+            {"HTTP_AUTHORIZATION": "Bearer nonsense"},
+            {"HTTP_AUTHORIZATION": program.basic},
+        ):
+            assert get(**headers).status_code == 429
+        assert world.token(program).status_code == 429
+        assert world.token(program, grant_type="password").status_code == 429
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+def test_a_search_asks_valkey_twice(program: world.Program, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UM26: the limits in one question, the call noted in one, whatever the scheme."""
+    token = world.token(program).json()["access_token"]
+    shown = program.basic if scheme == "Basic" else f"Bearer {token}"
+    sent: list[Any] = []
+    monkeypatch.setattr(
+        redis.Redis,
+        "execute_command",
+        lambda *args, _real=redis.Redis.execute_command, **options: sent.append(args[1]) or _real(*args, **options),
+    )
+    assert get(HTTP_AUTHORIZATION=shown).status_code == 404
+    assert sent == ["EVALSHA", "RPUSH"]
 
 
 def test_portal_cookies_open_no_api(program: world.Program) -> None:

@@ -72,7 +72,7 @@ def test_statement_timeout(monkeypatch: pytest.MonkeyPatch, transactional_db: No
 
 @pytest.mark.django_db(transaction=True)
 def test_a_web_process_keeps_the_search_timeout(start_web: Callable[..., house.Web]) -> None:
-    """UM27: a search that waits for PostgreSQL is 503 after its own timeout, which is not that of all web statements."""
+    """UM27: a search that waits for PostgreSQL is 503 after its own timeout, not that of all web statements."""
     world.seed_people()
     program = world.program(world.person("owner"))
     web = start_web(USERMGMT_STATEMENT_TIMEOUT_MS="300")

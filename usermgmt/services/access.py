@@ -31,13 +31,12 @@ def admit(presented: Presented, *, address: networks.Address | None, scope: str)
 
     `errors.Throttled`, `errors.Unauthenticated` (codes as in `dialect.SENTENCES`), `errors.Denied` (`scope`).
     """
-    check_failures(presented, address=address)
     try:
         caller = authenticate(presented, address=address)
     except errors.Unauthenticated:
         note_failure(presented, address=address)
         raise
-    check_rate(caller)
+    check_rate(caller, presented, address=address)
     held = caller.token_scopes if presented.scheme == "bearer" else caller.scopes
     if scope not in held or scope not in caller.scopes:
         raise errors.Denied(code="scope", scheme=presented.scheme, client=caller.client_id)
@@ -78,30 +77,41 @@ def check_standing(caller: callers.Caller, *, address: networks.Address | None) 
 
 def check_failures(presented: Presented, *, address: networks.Address | None) -> None:
     """Refuse an address with too many failures, and a key from an address with too many; never a key everywhere."""
-    for name, key, limit in _counters(presented, address):
-        wait = throttle.peek(name, key, limit=limit, window=FAILURE_WINDOW)
-        if wait:
-            raise errors.Throttled(retry_after=wait)
+    _take(_failures(presented, address, cost=0))
 
 
 def note_failure(presented: Presented, *, address: networks.Address | None) -> None:
-    for name, key, limit in _counters(presented, address):
-        throttle.hit(name, key, limit=limit, window=FAILURE_WINDOW)
+    """Count a failure of the address and of the key from there; refuse beyond the limits, as `check_failures` does.
+
+    The limits come before what the credentials are worth (contract 2.2), so past them nobody learns it.
+    """
+    _take(_failures(presented, address, cost=1))
 
 
-def check_rate(caller: callers.Caller) -> None:
-    limit = settings.USERMGMT_CLIENT_LIMIT
-    wait = throttle.hit("usermgmt-client", str(caller.client_id), limit=limit, window=CLIENT_WINDOW)
+def check_rate(caller: callers.Caller, presented: Presented, *, address: networks.Address | None) -> None:
+    """Refuse an address with too many failures, right credentials or not, then a client that calls too often.
+
+    All counters are asked in one go: a question to Valkey costs about as much as the search itself.
+    """
+    rate = throttle.Counter("usermgmt-client", str(caller.client_id), settings.USERMGMT_CLIENT_LIMIT, CLIENT_WINDOW)
+    _take([*_failures(presented, address, cost=0), rate], client=caller.client_id)
+
+
+def _take(counters: list[throttle.Counter], **details: int) -> None:
+    wait = throttle.take_all(counters).retry_after
     if wait:
-        raise errors.Throttled(retry_after=wait, client=caller.client_id)
+        raise errors.Throttled(retry_after=wait, **details)
 
 
-def _counters(presented: Presented, address: networks.Address | None) -> list[tuple[str, str, int]]:
-    counters = [("usermgmt-failures", str(address), settings.USERMGMT_FAILURE_LIMIT)]
+def _failures(presented: Presented, address: networks.Address | None, *, cost: int) -> list[throttle.Counter]:
+    counters = [
+        throttle.Counter("usermgmt-failures", str(address), settings.USERMGMT_FAILURE_LIMIT, FAILURE_WINDOW, cost)
+    ]
     if presented.name:
         # Hashed: the name may be anything, even a secret typed into the wrong half.
         key = f"{secrets.token_digest(presented.name)}|{address}"
-        counters.append(("usermgmt-key-failures", key, settings.USERMGMT_KEY_FAILURE_LIMIT))
+        limit = settings.USERMGMT_KEY_FAILURE_LIMIT
+        counters.append(throttle.Counter("usermgmt-key-failures", key, limit, FAILURE_WINDOW, cost))
     return counters
 
 

@@ -161,7 +161,7 @@ class _Validator(oauth2.RequestValidator):
             if fact.code == "not_approved":
                 raise oauth2.UnauthorizedClientError(request=request) from None
             return False
-        access.check_rate(caller)
+        access.check_rate(caller, presented, address=self.asked.address)
         request.client = _Client(client_id=caller.key, caller=caller)
         return True
 
