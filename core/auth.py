@@ -9,8 +9,8 @@ import base64
 import binascii
 import hashlib
 import secrets
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import timedelta
+from typing import Final, Literal
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -21,6 +21,20 @@ from core.models import ApiToken, User
 
 Shape = Literal["hex40", "url43"]
 TOUCH_EVERY = timedelta(minutes=5)
+
+_USER_FIELDS: Final = [field.attname for field in User._meta.concrete_fields]
+_OWNER: Final = ", ".join(f'u."{field.column}" AS "owner_{field.attname}"' for field in User._meta.concrete_fields)
+_RESOLVE: Final = f"""
+WITH found AS (
+    SELECT t.* FROM {ApiToken._meta.db_table} t JOIN {User._meta.db_table} u ON u.id = t.user_id
+    WHERE t.audience = %(audience)s AND t.sha256 = %(sha256)s AND u.is_active
+        AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
+), noted AS (
+    UPDATE {ApiToken._meta.db_table} t SET last_used_at = %(now)s FROM found
+    WHERE t.id = found.id AND (t.last_used_at IS NULL OR t.last_used_at < %(stale)s)
+)
+SELECT found.*, {_OWNER} FROM found JOIN {User._meta.db_table} u ON u.id = found.user_id
+"""
 
 
 def new_secret(shape: Shape) -> str:
@@ -67,13 +81,18 @@ def issue_token(
 
 
 def resolve_token(audience: str, secret: str) -> ApiToken | None:
-    """The live token of an active account behind a secret, with ``user`` loaded; one query."""
-    token = (
-        _live().select_related("user").filter(audience=audience, sha256=digest(secret), user__is_active=True).first()
-    )
-    if token is not None:
-        _touch(token)
-    return token
+    """The live token of an active account behind a secret, with ``user`` loaded; one statement.
+
+    It also notes the use, at most every five minutes.
+    """
+    now = timezone.now()
+    values = {"audience": audience, "sha256": digest(secret), "now": now, "stale": now - TOUCH_EVERY}
+    found = next(iter(ApiToken.objects.raw(_RESOLVE, values)), None)
+    if found is not None:
+        found.user = User.from_db(
+            found._state.db, _USER_FIELDS, [found.__dict__.pop(f"owner_{name}") for name in _USER_FIELDS]
+        )
+    return found
 
 
 def revoke_tokens(user: User, *, audience: str | None = None) -> int:
@@ -87,12 +106,6 @@ def revoke_tokens(user: User, *, audience: str | None = None) -> int:
 def _live() -> QuerySet[ApiToken]:
     now = timezone.now()
     return ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-
-
-def _touch(token: ApiToken) -> None:
-    now: datetime = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > TOUCH_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
 
 
 def authorization(request: HttpRequest | Request, scheme: str) -> str | None:
