@@ -9,20 +9,20 @@ import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.utils import timezone
 
-from core import db, errors, net, throttle
+from core import errors, net, throttle
 from core.models import User
 from downloads.jobs import notices
 from downloads.jobs.build import lanes, selection
 from downloads.jobs.ingest import publish
-from downloads.models import Build, Download, Notification, Quota, StoreVersion
+from downloads.models import Build, Download, Notification, StoreVersion
 from downloads.selectors import request
 
 _DAY = 24 * 3600
@@ -44,13 +44,15 @@ class Caller:
             return f"user:{self.user.pk}"
         return f"address:{net.throttle_key(net.parse_address(self.address or ''))}"
 
-    def limits(self) -> tuple[int, int]:
-        """Builds that may run, and that may wait."""
+    def limits(self, own_running: int | None, own_queued: int | None) -> tuple[int, int]:
+        """Builds that may run, and that may wait: the quota of the key's owner, or where none is set, the default."""
         running, queued = settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER
         if self.user is None:
             return running, queued
-        quota = Quota.objects.filter(user=self.user).first()
-        return (quota.running, quota.queued) if quota else (2 * running, 2 * queued)
+        return (
+            2 * running if own_running is None else own_running,
+            2 * queued if own_queued is None else own_queued,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +74,13 @@ def request_download(asked: request.DownloadRequest, *, caller: Caller, base_url
         since_version(asked.since)
     with transaction.atomic():
         version = publish.current_version()
-        key = asked.request_key(version)
-        download = _of_key(key)
-        is_new = asked.force or download is None or not _is_reusable(download)
-        if is_new or download is None:
-            download = _new_download(asked, key, version, caller)
-        _claim(download, asked, caller, token, is_new=is_new)
+        keys = _Keys(asked.request_key(version), asked.build_key(version))
+        download, build = _met(asked, keys, caller, token)
+        is_new = download is None
+        if download is None:
+            build = build or _new_build(asked, keys.build, version, caller)
+            download = _new_download(asked, keys.request, version, build)
+            _claim_new(download, build, _claimed(asked, caller, token))
         _promise_notices(download, asked, caller, token, base_url)
     return Placed(download=download, token=token, is_new=is_new)
 
@@ -87,21 +90,66 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _of_key(key: str) -> Download | None:
-    """Lock the key, made if need be; the download it led to last."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO downloads_requestkey (key) VALUES (%s) "
-            "ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING download_id",
-            [key],
-        )
-        (found,) = cursor.fetchone()
-    if found is None:
-        return None
-    download = Download.objects.select_related("build__job").annotate(earlier=lanes.ahead("build__")).get(pk=found)
-    if download.build is not None:
+class _Keys(NamedTuple):
+    request: str
+    build: str
+
+
+def _met(
+    asked: request.DownloadRequest, keys: _Keys, caller: Caller, token: str
+) -> tuple[Download | None, Build | None]:
+    """The download the keys lead to, with this request noted, if it may be shared; else the build that may be.
+
+    Most often the download is looked at without a lock, and the statement that joins it takes the lock and looks again.
+    Without a download both keys and the caller are locked.
+    """
+    if asked.force:
+        _lock(keys, caller)
+        return None, None
+    seen = _with_build(Q(requestkey=keys.request))
+    if seen is not None and _is_reusable(seen) and _join(seen, _claimed(asked, caller, token)):
+        return seen, None
+    found, build = _lock(keys, caller)
+    if found is not None and (seen is None or seen.pk != found or _is_reusable(seen)):
+        seen = _with_build(Q(pk=found))
+        if seen is not None and _is_reusable(seen) and _join(seen, _claimed(asked, caller, token)):
+            return seen, None
+    return None, None if build is None else _shared_build(build)
+
+
+def _with_build(which: Q) -> Download | None:
+    """The download, with its build and how many are to begin before that."""
+    found = Download.objects.select_related("build__job").annotate(earlier=lanes.ahead("build__")).filter(which)
+    download = found.order_by("uuid").first()
+    if download is not None and download.build is not None:
         download.build.ahead = download.earlier
     return download
+
+
+def _lock(keys: _Keys, caller: Caller) -> tuple[uuid.UUID | None, uuid.UUID | None]:
+    """Lock both keys, made if need be, then the caller, whose builds may be counted now.
+
+    The uuids of the download and of the build they lead to; of the latter only if it may still be shared.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH rk AS (INSERT INTO downloads_requestkey (key) VALUES (%s) "
+            "ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING download_id), "
+            "bk AS (INSERT INTO downloads_buildkey (key) SELECT %s FROM rk "  # from rk: it comes first
+            "ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING build_id) "
+            "SELECT rk.download_id, bk.build_id, pg_advisory_xact_lock(hashtextextended(%s, 0)), "
+            # as of the beginning of the statement, which is enough: these states are final
+            "EXISTS (SELECT 1 FROM downloads_build b WHERE b.uuid = bk.build_id "
+            "AND (b.state <> ALL(%s) OR b.created_at <= %s)) FROM bk, rk",
+            [*keys, f"downloads.caller:{caller.key}", list(_SHARED), _youngest()],
+        )
+        download, build, _, is_over = cursor.fetchone()
+    return download, None if is_over else build
+
+
+def _youngest() -> datetime:
+    """Builds that began before this are not shared any more."""
+    return timezone.now() - timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
 
 
 def _is_reusable(download: Download) -> bool:
@@ -110,17 +158,12 @@ def _is_reusable(download: Download) -> bool:
     return download.build is not None and download.build.state in _SHARED
 
 
-def _new_download(asked: request.DownloadRequest, key: str, version: int, caller: Caller) -> Download:
+def _new_download(asked: request.DownloadRequest, key: str, version: int, build: Build) -> Download:
+    """A download on this build, not in the store yet."""
     now = timezone.now()
-    build_key = asked.build_key(version)
-    if asked.force:
-        db.advisory_lock(_caller_lock(caller))
-    build = None if asked.force else _shared_build(build_key, caller)
-    if build is None:
-        build = _new_build(asked, build_key, version, caller)
     is_done = build.state == Build.State.DONE
     expires = now + timedelta(days=settings.DOWNLOADS_KEEP_DAYS)
-    return Download.objects.create(
+    return Download(
         request_key=key,
         request=asked.to_json(),
         face=asked.face,
@@ -138,28 +181,12 @@ def _new_download(asked: request.DownloadRequest, key: str, version: int, caller
     )
 
 
-def _caller_lock(caller: Caller) -> str:
-    """Held while a caller's builds are counted and one more is added."""
-    return f"downloads.caller:{caller.key}"
-
-
-def _shared_build(build_key: str, caller: Caller) -> Build | None:
-    """The build of equivalent requests, if it may still be shared; locks the key, then the caller."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO downloads_buildkey (key) VALUES (%s) "
-            "ON CONFLICT (key) DO UPDATE SET key = excluded.key "
-            "RETURNING build_id, pg_advisory_xact_lock(hashtextextended(%s, 0))",
-            [build_key, _caller_lock(caller)],
-        )
-        found, _ = cursor.fetchone()
-    if found is None:
-        return None
+def _shared_build(ident: uuid.UUID) -> Build | None:
+    """The build of equivalent requests, whose key is locked, if it may still be shared."""
     builds = Build.objects.select_related("job").annotate(earlier=lanes.ahead())
-    build = builds.select_for_update(of=("self",)).get(pk=found)
+    build = builds.select_for_update(of=("self",)).get(pk=ident)
     build.ahead = build.earlier
-    is_young = timezone.now() < build.created_at + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
-    return build if build.state in _SHARED and is_young else None
+    return build if build.state in _SHARED and build.created_at > _youngest() else None
 
 
 def _new_build(asked: request.DownloadRequest, build_key: str, version: int, caller: Caller) -> Build:
@@ -192,24 +219,30 @@ class _Running:
     ahead_long: int
 
 
+_COUNTS = """
+SELECT count(*) FILTER (WHERE state = 'waiting' AND lane = 'short'),
+    count(*) FILTER (WHERE state = 'waiting' AND lane = 'long'),
+    count(*) FILTER (WHERE state = 'waiting' AND caller = %(caller)s),
+    count(*) FILTER (WHERE job_id IS NOT NULL AND caller = %(caller)s),
+    (SELECT running FROM downloads_quota WHERE user_id = %(user)s),
+    (SELECT queued FROM downloads_quota WHERE user_id = %(user)s)
+FROM downloads_build WHERE state IN ('waiting', 'running')
+"""
+
+
 def _admit(caller: Caller) -> _Running:
     """How many builds the caller, whose lock is held, has under way; raises when too many wait."""
-    limit, queued = caller.limits()
-    waiting = Q(state=Build.State.WAITING)
-    mine = Q(caller=caller.key)
-    counts = Build.objects.filter(state__in=[Build.State.WAITING, Build.State.RUNNING]).aggregate(
-        short=Count("pk", filter=waiting & Q(lane=Build.Lane.SHORT)),
-        long=Count("pk", filter=waiting & Q(lane=Build.Lane.LONG)),
-        waiting=Count("pk", filter=mine & waiting),
-        running=Count("pk", filter=mine & Q(job__isnull=False)),
-    )
-    if counts["waiting"] >= queued:
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, {"caller": caller.key, "user": caller.user.pk if caller.user else None})
+        short, long, waiting, running, *quota = cursor.fetchone()
+    limit, queued = caller.limits(*quota)
+    if waiting >= queued:
         raise errors.Throttled(
-            f"You have {counts['waiting']} downloads waiting; the limit is {queued}.", retry_after=30, limit=queued
+            f"You have {waiting} downloads waiting; the limit is {queued}.", retry_after=30, limit=queued
         )
-    if counts["short"] + counts["long"] >= settings.DOWNLOADS_QUEUE_LENGTH:
+    if short + long >= settings.DOWNLOADS_QUEUE_LENGTH:
         raise errors.Unavailable("The download service cannot take requests right now.", retry_after=60)
-    return _Running(counts["running"], limit, counts["short"], counts["long"])
+    return _Running(running, limit, short, long)
 
 
 def _is_long(asked: request.DownloadRequest, version: int) -> bool:
@@ -226,30 +259,49 @@ def _is_long(asked: request.DownloadRequest, version: int) -> bool:
     return float(plan["Plan"]["Plan Rows"]) > settings.DOWNLOADS_SHORT_ROWS
 
 
-def _claim(download: Download, asked: request.DownloadRequest, caller: Caller, token: str, *, is_new: bool) -> None:
-    """Note who asked, renew the time of reuse, and let the keys lead here; one statement."""
-    keys = ""
-    params: list[Any] = []
-    build = download.build
-    if is_new and build is not None:
-        keys = (
-            "WITH rk AS (UPDATE downloads_requestkey SET download_id = %s WHERE key = %s), "
-            "bk AS (INSERT INTO downloads_buildkey (key, build_id) VALUES (%s, %s) "
-            "ON CONFLICT (key) DO UPDATE SET build_id = excluded.build_id) "
-        )
-        params = [download.pk, download.request_key, build.build_key, build.pk]
-    else:
-        until = timezone.now() + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
-        download.reuse_until = min(until, download.expires_at)
-        keys = "WITH d AS (UPDATE downloads_download SET reuse_until = %s WHERE uuid = %s) "
-        params = [download.reuse_until, download.pk]
-    user = caller.user.pk if caller.user else None
+_CLAIM = "INSERT INTO downloads_claim (download_id, created_at, address, user_id, source, token_hash) "
+
+
+def _join(download: Download, claimed: list[Any]) -> bool:
+    """Note who asked and renew the time of reuse; False if the download ended or the key leads elsewhere by now.
+
+    One statement, which first takes the lock of the request key.
+    """
+    until = timezone.now() + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
+    renewed = min(until, download.expires_at)
     with connection.cursor() as cursor:
         cursor.execute(
-            keys + "INSERT INTO downloads_claim (download_id, created_at, address, user_id, source, token_hash) "
-            "VALUES (%s, now(), %s, %s, %s, %s)",
-            [*params, download.pk, caller.address, user, asked.source[:200], hashed(token)],
+            "WITH k AS (SELECT 1 FROM downloads_requestkey WHERE key = %s AND download_id = %s FOR UPDATE), "
+            "d AS (UPDATE downloads_download SET reuse_until = %s WHERE uuid = %s AND state = ANY(%s) "
+            "AND EXISTS (SELECT 1 FROM k) RETURNING uuid) "
+            f"{_CLAIM} SELECT d.uuid, now(), %s, %s, %s, %s FROM d",
+            [download.request_key, download.pk, renewed, download.pk, list(_REUSABLE), *claimed],
         )
+        is_joined = bool(cursor.rowcount)
+    if is_joined:
+        download.reuse_until = renewed
+    return is_joined
+
+
+def _claim_new(download: Download, build: Build, claimed: list[Any]) -> None:
+    """Put the download into the store, let both keys lead to it, and note who asked; one statement."""
+    fields = download._meta.concrete_fields
+    values = [field.get_db_prep_save(getattr(download, field.attname), connection) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH d AS (INSERT INTO downloads_download ({', '.join(str(field.column) for field in fields)}) "
+            f"VALUES ({', '.join(['%s'] * len(fields))})), "
+            "rk AS (UPDATE downloads_requestkey SET download_id = %s WHERE key = %s), "
+            "bk AS (UPDATE downloads_buildkey SET build_id = %s WHERE key = %s) "
+            f"{_CLAIM} VALUES (%s, now(), %s, %s, %s, %s)",
+            [*values, download.pk, download.request_key, build.pk, build.build_key, download.pk, *claimed],
+        )
+    download._state.adding = False
+
+
+def _claimed(asked: request.DownloadRequest, caller: Caller, token: str) -> list[Any]:
+    """Who asked, as the columns of a claim."""
+    return [caller.address, caller.user.pk if caller.user else None, asked.source[:200], hashed(token)]
 
 
 def _promise_notices(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from downloads.formats import samples
 from downloads.jobs import expiry
 from downloads.jobs.build import lanes, lead, parts, plan, selection, sqltext
 from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset, StoreVersion
+from downloads.services import ask, operate
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,6 +121,29 @@ def test_what_ends_reuse(acers: Path, tmp_path: Path) -> None:
     assert len({download.uuid for download in seen}) == len(seen)
     assert [services.find(download.uuid).uuid for download in seen] == [download.uuid for download in seen]
     assert [len(making.ids(making.members(seen[n])["occurrence.csv"])) for n in (0, 1, 2)] == [5, 5, 5]
+
+
+def test_joining_what_ends_meanwhile(monkeypatch: pytest.MonkeyPatch, acers: Path) -> None:
+    """D9: a download cancelled between the look at it and the joining of it is not handed out; one finished then is."""
+    look_up = ask._with_build
+
+    def meanwhile(act: Callable[[Download], object]) -> Download:
+        def looked(which: Any) -> Download | None:
+            found = look_up(which)
+            monkeypatch.undo()
+            assert found is not None
+            act(found)
+            return found
+
+        monkeypatch.setattr(ask, "_with_build", looked)
+        return making.place({"genus": "acer"}).download
+
+    first = making.place({"genus": "acer"}).download
+    second = meanwhile(operate.cancel_all)
+    assert second.pk != first.pk
+    finished = meanwhile(lambda found: Download.objects.filter(pk=found.pk).update(state=Download.State.DONE))
+    assert finished.pk == second.pk
+    assert services.find(str(first.pk)).state == Download.State.CANCELLED
 
 
 def test_members_sums_citation_and_joins(store_of_samples: None) -> None:

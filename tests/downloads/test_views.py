@@ -24,7 +24,7 @@ from django.utils import timezone
 from core import auth, blobs, jobs
 from core.models import User
 from downloads.jobs import status as stand
-from downloads.models import Download
+from downloads.models import Build, Download, Quota
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -566,6 +566,33 @@ def test_statements_of_each_path(client: Client) -> None:
     with CaptureQueriesContext(connection) as context:
         client.get(f"/downloads/{ident(body)}.zip")
     assert len(statements(context)) <= 2, statements(context)
+
+
+@pytest.mark.parametrize("has_quota", [False, True])
+def test_statements_with_a_key(client: Client, has_quota: bool) -> None:
+    """D47: the limits on SQL statements hold with an API key too, the note of its use and its quota among them."""
+    user = User.objects.create_user("ada")
+    if has_quota:
+        Quota.objects.create(user=user, running=0, queued=5)
+    _, secret = auth.issue_token(user, audience="downloads")
+    headers = {"Authorization": f"Token {secret}"}
+
+    def count(path: str) -> int:
+        user.api_tokens.update(last_used_at=None)
+        with CaptureQueriesContext(connection) as context:
+            assert client.get(path, headers=headers).status_code == 200
+        assert user.api_tokens.filter(last_used_at=None).count() == 0
+        return len(statements(context))
+
+    other = "/v2/download?rq=" + urllib.parse.quote('{"genus":"Acer"}')
+    new, known, shared = count(url()), count(url()), count(other)
+    forced = count(f"{other}&force=1")
+    Download.objects.update(reuse_until=timezone.now())
+    Build.objects.update(created_at=timezone.now() - datetime.timedelta(days=2))
+    stale = count(other)
+    found = {"new": new, "shared": shared, "forced": forced, "stale": stale, "known": known}
+    assert max(new, shared, forced, stale) <= 10, found
+    assert known <= 4, found
 
 
 def test_statements_of_the_list(client: Client) -> None:
