@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth import hashers
@@ -75,19 +76,21 @@ def _by_password(presented: Presented) -> accounts.Account | None:
     name_key = f"{name.strip().lower()[:128]}|{place}"
     _refuse_flood(name_key, place)
     account = _verified(name, password) if presented.basic and "\0" not in name + password else None
+    # Others may have failed while this password was checked. Nothing was said yet: counting before answering leaves
+    # as many guesses as one after the other would, and many right logins at the same time do not refuse each other.
     if account is None:
-        throttle.hit("nnels.basic.name", name_key, NAME_LIMIT, NAME_WINDOW)
-        throttle.hit("nnels.basic.ip", place, IP_LIMIT, IP_WINDOW)
+        _refuse_flood(name_key, place, count=throttle.hit)
         return None
+    _refuse_flood(name_key, place)
     throttle.reset("nnels.basic.name", name_key)
     return account
 
 
-def _refuse_flood(name_key: str, place: str) -> None:
-    wait = throttle.peek("nnels.basic.name", name_key, NAME_LIMIT, NAME_WINDOW)
+def _refuse_flood(name_key: str, place: str, *, count: Callable[[str, str, int, float], int] = throttle.peek) -> None:
+    wait = count("nnels.basic.name", name_key, NAME_LIMIT, NAME_WINDOW)
     if wait:
         raise errors.Throttled("Rejected by user flood control.", retry_after=wait)
-    wait = throttle.peek("nnels.basic.ip", place, IP_LIMIT, IP_WINDOW)
+    wait = count("nnels.basic.ip", place, IP_LIMIT, IP_WINDOW)
     if wait:
         raise errors.Throttled("Rejected by ip flood control.", retry_after=wait)
 

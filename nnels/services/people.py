@@ -9,6 +9,7 @@ from nnels.selectors import accounts, conditions, listing
 from nnels.services import reading
 
 LOAD_FIELDS = ("id", "label", "mail")
+_BEYOND = 2**63 - 1
 
 
 def one(segment: str, *, caller: accounts.Account, field: str | None = None) -> accounts.Account:
@@ -45,11 +46,11 @@ def several(segment: str, *, caller: accounts.Account) -> list[accounts.Account]
 
 def _for_staff(pieces: list[str]) -> list[accounts.Account]:
     numbers = {piece: _uid(piece) for piece in pieces}
-    found = accounts.by_ids([number for number in numbers.values() if number])
+    found = accounts.by_ids([number for number in numbers.values() if number is not None])
     for piece, number in numbers.items():
         if number not in found:
             raise reading.unknown(piece)
-    return [found[number] for number in numbers.values() if number]
+    return [found[number] for number in numbers.values() if number is not None]
 
 
 def page(params: Mapping[str, str], *, caller: accounts.Account) -> tuple[listing.Listing, list[accounts.Account], int]:
@@ -64,6 +65,7 @@ def page(params: Mapping[str, str], *, caller: accounts.Account) -> tuple[listin
 
 
 def _uid(segment: str) -> int | None:
-    if segment.isascii() and segment.isdigit() and len(segment) < 19 and not segment.startswith("0"):
-        return int(segment)
-    return None
+    """The number of a well-formed id, None for what is none. Nobody has 0, nor the one that stands for longer ones."""
+    if not segment.isascii() or not segment.isdigit() or (segment.startswith("0") and segment != "0"):
+        return None
+    return int(segment) if len(segment) < 19 else _BEYOND

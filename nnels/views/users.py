@@ -19,14 +19,9 @@ class _Users(base.Resource):
     versions = ((1, 0), (1, 1))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        # The document's hrefs say v1.0 even where no version was asked for.
-        self.named_version = kwargs.get("version") or request.headers.get("X-API-Version")
+        # The document's hrefs say v1.0 even where no version was asked for: 1.1 only when the path says so.
+        self.shown_version: base.Version = (1, 1) if kwargs.get("version") == "v1.1" else (1, 0)
         super().initial(request, *args, **kwargs)
-
-    @property
-    def shown_version(self) -> base.Version:
-        """The version in links: 1.1 only when it was named in full."""
-        return (1, 1) if self.named_version and self.named_version.lstrip("v") == "1.1" else (1, 0)
 
     @property
     def collection_href(self) -> str:

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
+from core import throttle
 from core.models import User
 from nnels import models
 from nnels.services import callers, tokens
@@ -339,6 +340,38 @@ def test_flood_by_name(client: Any, reader: User) -> None:
         check_problem(refused, 429, "Rejected by user flood control.")
         assert 0 < int(refused["Retry-After"]) <= 6 * 3600
     assert client.get("/api/login-token", headers=GOOD, REMOTE_ADDR="192.0.2.7").status_code == 200
+
+
+def test_flood_in_parallel(client: Any, reader: User, monkeypatch: Any) -> None:
+    """N19: guesses that began together count together: who is overtaken by five failures is refused, right or wrong."""
+    real: Callable[..., bool] = hashers.check_password
+    others = {"authorization": house.basic("test-account", "wrong")}
+    inner: list[int] = []
+
+    def overtaken(password: str, encoded: str, *args: Any, **kwargs: Any) -> bool:
+        monkeypatch.setattr(hashers, "check_password", real)
+        inner.extend(client.get("/api/login-token", headers=others).status_code for _ in range(5))
+        return real(password, encoded, *args, **kwargs)
+
+    for password in ("notReal", "wrong"):
+        throttle.reset("nnels.basic.name", "test-account|127.0.0.1")
+        monkeypatch.setattr(hashers, "check_password", overtaken)
+        late = client.get("/api/login-token", headers={"authorization": house.basic("test-account", password)})
+        check_problem(late, 429, "Rejected by user flood control.")
+        assert 0 < int(late["Retry-After"]) <= 6 * 3600
+    assert inner == [401] * 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flood_of_parallel_guesses(web: Any) -> None:
+    """N19: of 20 simultaneous wrong guesses for a name from one address at most five are told that they are wrong."""
+    house.make_user("test-account")
+    headers = {"Authorization": house.basic("test-account", "wrong")}
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: fetch(f"{web.base_url}/api/login-token", headers)[0], range(20)))
+    # Two slow checks at a time: who waits too long for one is told to come back.
+    assert set(answers) <= {401, 429, 503}
+    assert 0 < answers.count(401) <= 5
 
 
 def test_success_resets(client: Any, reader: User) -> None:

@@ -38,6 +38,10 @@ def test_me(client: Any, reader: User, token: str) -> None:
     assert list(body["data"][0])[:4] == ["id", "label", "self", "mail"]
     newer = client.get("/api/v1.1/users/me", headers={"access-token": token}).json()
     assert newer["self"]["href"] == f"http://testserver/api/v1.1/users/{reader.pk}"
+    for asked, used in (("v1.1", "v1.1"), ("1.0", "v1.0"), ("1", "v1.1")):
+        by_header = client.get("/api/users/me", headers={"access-token": token, "x-api-version": asked})
+        assert by_header["X-API-Version"] == used
+        assert by_header.json()["self"]["href"] == href, "only the path makes hrefs say v1.1"
 
 
 def test_me_without_credential(client: Any, token: str) -> None:
@@ -87,6 +91,14 @@ def test_table(client: Any, reader: User, staff: User, token: str, log_in: Any) 
     assert ask("/keeper?loadByFieldName=label", keeper).json()["data"][0]["id"] == other
     check_problem(ask("/nobody?loadByFieldName=label", keeper), 422)
     check_problem(ask("/x?loadByFieldName=pass", keeper), 400, 'Cannot load an entity using the field "pass"')
+    # nobody has the id 0, nor one with twenty digits
+    for unseen in ("0", "9" * 20):
+        check_problem(ask(f"/{unseen}", None), 401, BAD)
+        check_problem(ask(f"/{unseen}", token), 403, f"You do not have access to entity ID {unseen}.")
+        check_problem(ask(f"/{own},{unseen}", token), 403, f"You do not have access to entity ID {unseen}.")
+        check_problem(ask(f"/{unseen}?loadByFieldName=id", token), 403)
+        check_problem(ask(f"/{unseen}", keeper), 422, f"The entity ID {unseen} does not exist.")
+        check_problem(ask(f"/{own},{unseen}", keeper), 422, f"The entity ID {unseen} does not exist.")
     # ids that are none
     for who in (token, keeper):
         check_problem(ask("/abc", who), 422, "The entity ID abc does not exist.")
