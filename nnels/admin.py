@@ -307,7 +307,7 @@ class TokenPairAdmin(_ReadOnly, admin.ModelAdmin[models.TokenPair]):
 
     @admin.display(description="state")
     def state(self, pair: models.TokenPair) -> str:
-        return pair.state
+        return tokens.state(pair)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whoever may change pairs may revoke them; nobody edits them."""
@@ -326,7 +326,7 @@ class TokenPairAdmin(_ReadOnly, admin.ModelAdmin[models.TokenPair]):
 class UrlIssueAdmin(_ReadOnly, admin.ModelAdmin[models.UrlIssue]):
     """Who was handed links to what."""
 
-    list_display = ("at", "user", "item", "purpose", "expires_at", "ip_prefix")
+    list_display = ("at", "user", "title", "purpose", "expires_at", "ip_prefix")
     list_filter = ("at", "purpose")
     list_select_related = ("user", "item")
     search_fields = ("user__username", "item__label", "=item__id")
@@ -335,6 +335,11 @@ class UrlIssueAdmin(_ReadOnly, admin.ModelAdmin[models.UrlIssue]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.UrlIssue]:
         return super().get_queryset(request).defer("item__search", "item__search_wide", "item__doc")
+
+    @admin.display(description="item", ordering="item_id")
+    def title(self, issue: models.UrlIssue) -> str:
+        """The title, or the nid of one that is gone."""
+        return str(issue.item) if issue.item else f"{issue.item_id} (deleted)"
 
 
 @admin.register(models.ImportRun)

@@ -229,13 +229,6 @@ class TokenPair(models.Model):
     def __str__(self) -> str:
         return f"pair of account {self.user_id}"
 
-    @property
-    def state(self) -> str:
-        """`live`, `expired`, or why it was revoked."""
-        if self.revoked_at is not None:
-            return f"revoked ({self.revoked_why})" if self.revoked_why else "revoked"
-        return "live" if self.expires_at > timezone.now() else "expired"
-
 
 class Purpose(models.TextChoices):
     API = "api"
@@ -248,8 +241,9 @@ class UrlIssue(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(default=timezone.now)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    # What was lent stays known when the title is deleted: the nid is kept and may point at nothing.
+    item = models.ForeignKey(Item, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
     files = ArrayField(models.BigIntegerField())
     expires_at = models.DateTimeField()
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
@@ -274,7 +268,7 @@ class IssueTotal(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="+")
+    item = models.ForeignKey(Item, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     issues = models.PositiveIntegerField()
 

@@ -266,6 +266,19 @@ def place_file(
     return True
 
 
+def known_blobs(keys: Sequence[str]) -> set[str]:
+    """Those of these blobs that a file names, or did until lately."""
+    return {
+        *models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
+        *models.RetiredBlob.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
+    }
+
+
+def hold(keys: Iterable[str]) -> None:
+    """Before blobs are written: if they are retired, the sweep shall not take them while they come back."""
+    models.RetiredBlob.objects.filter(blob_key__in=list(keys)).update(at=timezone.now())
+
+
 def retire(keys: Iterable[str]) -> None:
     """Note blobs that no file names any more; they are deleted when no issued link can still need them."""
     models.RetiredBlob.objects.bulk_create([models.RetiredBlob(blob_key=key) for key in keys], ignore_conflicts=True)

@@ -73,13 +73,15 @@ def sweep_retired() -> int:
     grace = max(RETIRED_KEPT, datetime.timedelta(seconds=settings.NNELS_URL_LIFETIME))
     deleted = 0
     while True:
-        old = models.RetiredBlob.objects.filter(at__lt=timezone.now() - grace).order_by("at", "id")
-        keys = list(old.values_list("blob_key", flat=True)[:BATCH])
+        # Locked until the blobs are gone: an import that brings one back waits (`catalogue.hold`) and writes it after.
+        with transaction.atomic():
+            old = models.RetiredBlob.objects.select_for_update(skip_locked=True).order_by("at", "id")
+            keys = list(old.filter(at__lt=timezone.now() - grace).values_list("blob_key", flat=True)[:BATCH])
+            used = set(models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True))
+            blobs.delete(*(key for key in keys if key not in used))
+            models.RetiredBlob.objects.filter(blob_key__in=keys).delete()
         if not keys:
             return deleted
-        used = set(models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True))
-        blobs.delete(*(key for key in keys if key not in used))
-        models.RetiredBlob.objects.filter(blob_key__in=keys).delete()
         deleted += len(keys) - len(used)
 
 

@@ -249,6 +249,13 @@ def holds(condition: listing.Condition, value: object) -> bool:
     return _compares(condition.operator, text.plain(str(value)), [text.plain(one) for one in condition.values])
 
 
+def meets(condition: listing.Condition, value: str) -> bool:
+    """Whether one stored value of the condition's list field meets it."""
+    field = ITEM_FIELDS[condition.field]
+    fold = field.fold if isinstance(field, Texts) else text.plain
+    return _compares(condition.operator, value, [fold(one) for one in condition.values])
+
+
 def _compares(operator: str, value: Any, wanted: list[Any]) -> bool:
     if operator in ("CONTAINS", "LIKE", "STARTS_WITH"):
         shown, needle = str(value), str(wanted[0])

@@ -1,6 +1,7 @@
 """How many items of a selection have each language, format or accessibility feature."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from core import errors
@@ -36,6 +37,27 @@ def parse(text: str) -> list[str]:
         if name not in COLUMNS:
             raise errors.Invalid(f"The facet {name} is not allowed for this path.", field="facets")
     return names
+
+
+def narrowing(chosen: Sequence[listing.Condition], *, field: str, value: str) -> tuple[listing.Condition, ...] | None:
+    """The field's conditions that ask for this value besides what they ask already.
+
+    None where the query language cannot say both: a field has one group of conditions, and IN or BETWEEN fill it.
+    """
+    own = [condition for condition in chosen if condition.field == field]
+    kept: list[listing.Condition] = []
+    for condition in own:
+        if condition.operator == "NOT IN" or len(condition.values) == 1 and condition.operator == "IN":
+            operator = "<>" if condition.is_negative else "="
+            kept += [listing.Condition(field, operator, (one,)) for one in condition.values]
+        else:
+            kept.append(condition)
+    kept = [one for one in kept if one.is_negative or not conditions.meets(one, value)]
+    if any(one.operator in listing.TAKES_LIST for one in kept):
+        return None
+    if len(chosen) - len(own) + len(kept) + 1 > listing.MAX_FILTERS:
+        return None
+    return (*kept, listing.Condition(field, "=", (value,)))
 
 
 def count(

@@ -8,7 +8,7 @@ from core import errors
 
 OPERATORS = ("=", ">", "<", ">=", "<=", "<>", "!=", "BETWEEN", "CONTAINS", "IN", "LIKE", "NOT IN", "STARTS_WITH")
 NEGATIVE = frozenset({"<>", "!=", "NOT IN"})
-_TAKES_LIST = frozenset({"BETWEEN", "IN", "NOT IN"})
+TAKES_LIST = frozenset({"BETWEEN", "IN", "NOT IN"})
 MAX_FILTERS = 20
 MAX_VALUES = 100
 # Beyond this a page number is past the end of any catalogue; keeping it small keeps the arithmetic in bigint.
@@ -122,7 +122,7 @@ def _condition(name: str, said: dict[str, list[str]]) -> list[Condition]:
         raise malformed(name, f"At most {MAX_VALUES} values are possible.")
     if any("\0" in value for value in values):
         raise malformed(name, "A value holds a NUL character.")
-    if operators[0] in _TAKES_LIST:
+    if operators[0] in TAKES_LIST:
         if operators[0] == "BETWEEN" and len(values) != 2:
             raise malformed(name, "BETWEEN needs two values.")
         return [Condition(name, operators[0], tuple(values))]

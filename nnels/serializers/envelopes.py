@@ -2,28 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 from urllib import parse
 
 import orjson
 
 from core import api
 from nnels.formats import languages, wire
+from nnels.selectors import facets
+from nnels.selectors import listing as selected
 
 Row = dict[str, Any] | bytes
 _TITLES = {"self": "Self", "first": "First", "previous": "Previous", "next": "Next", "last": "Last"}
 _CREDENTIALS = frozenset({"access_token", "access-token"})
 _PAGING = frozenset({"page", "range", "page[number]", "page[size]"})
-
-
-class Counted(Protocol):
-    """A value of a facet and how many items have it."""
-
-    @property
-    def value(self) -> str: ...
-
-    @property
-    def count(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,31 +141,55 @@ def _resource(row: dict[str, Any], kind: str) -> dict[str, Any]:
     return resource
 
 
-def narrowed(href: str, query: Sequence[tuple[str, str]], *, field: str, value: str) -> str:
-    """The first page of a listing under its filters, with this value in place of what `field` was filtered by.
+def narrowed(
+    href: str,
+    query: Sequence[tuple[str, str]],
+    *,
+    field: str,
+    value: str,
+    chosen: Sequence[selected.Condition],
+) -> str | None:
+    """The first page of a listing under its filters and this value of `field`; None when no query says that.
 
-    Every spelling of the field's filter goes (`filter[f]`, `filter[f][value]`, …): two of them are a malformed filter.
+    Every spelling of the field's filter is written anew: two of them are a malformed filter.
     """
+    own = facets.narrowing(chosen, field=field, value=value)
+    if own is None:
+        return None
     gone = _PAGING | _CREDENTIALS
     others = [(name, said) for name, said in query if name not in gone and not name.startswith(f"filter[{field}]")]
-    return f"{href}?{parse.urlencode([*others, (f'filter[{field}]', value)])}"
+    written = [(f"filter[{field}]", value)]
+    if len(own) > 1:
+        written = [
+            pair
+            for place, one in enumerate(own)
+            for pair in (
+                (f"filter[{field}][value][{place}]", one.values[0]),
+                (f"filter[{field}][operator][{place}]", one.operator),
+            )
+        ]
+    return f"{href}?{parse.urlencode([*others, *written])}"
 
 
-def facets(
-    counted: Mapping[str, Sequence[Counted]], *, href: str, query: Sequence[tuple[str, str]]
+def counts(
+    counted: Mapping[str, Sequence[facets.Value]],
+    *,
+    href: str,
+    query: Sequence[tuple[str, str]],
+    chosen: Sequence[selected.Condition],
 ) -> dict[str, list[dict[str, Any]]]:
     """`facets` of a listing: each value with its count and the listing under it and the current filters."""
     names = languages.labels()
-
     return {
         field: [
             {
                 "value": one.value,
                 "label": names.get(one.value, one.value) if field == "languages" else one.value,
                 "count": one.count,
-                "href": narrowed(href, query, field=field, value=one.value),
+                "href": there,
             }
             for one in values
+            if (there := narrowed(href, query, field=field, value=one.value, chosen=chosen)) is not None
         ]
         for field, values in counted.items()
     }

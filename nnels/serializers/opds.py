@@ -5,7 +5,7 @@ from typing import Any
 
 from nnels.formats import languages, recognise
 from nnels.jobs import catalogue
-from nnels.selectors import facets
+from nnels.selectors import facets, listing
 from nnels.serializers import envelopes
 
 FEED = "application/opds+json"
@@ -75,14 +75,20 @@ def feed(
 
 
 def facet_groups(
-    base: str, counted: Mapping[str, list[facets.Value]], *, query: Sequence[tuple[str, str]]
+    base: str,
+    counted: Mapping[str, list[facets.Value]],
+    *,
+    query: Sequence[tuple[str, str]],
+    chosen: Sequence[listing.Condition],
 ) -> list[dict[str, Any]]:
     """Facets of the publications feed: each value narrows the feed as it is."""
     groups = []
     for name, values in counted.items():
         links = []
         for one in values:
-            href = envelopes.narrowed(f"{base}/opds/publications", query, field=name, value=one.value)
+            href = envelopes.narrowed(f"{base}/opds/publications", query, field=name, value=one.value, chosen=chosen)
+            if href is None:
+                continue
             link = _link("self" if (f"filter[{name}]", one.value) in query else "subsection", href)
             link["title"] = languages.labels().get(one.value, one.value) if name == "languages" else one.value
             link["properties"] = {"numberOfItems": one.count}

@@ -90,6 +90,7 @@ def put_file(item: models.Item, upload: Upload, *, format_code: str, part: int) 
         size += len(block)
     key = catalogue.blob_key(item.uuid, digest.hexdigest(), recognise.EXTENSIONS[format_code])
     media_type = recognise.MEDIA_TYPES[format_code]
+    catalogue.hold([key])
     with blobs.writer(key, content_type=media_type) as sink:
         for block in upload.chunks():
             sink.write(block)

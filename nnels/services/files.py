@@ -10,13 +10,13 @@ from django.db import transaction
 from core import errors, jobs
 from core.models import User
 from nnels import models, tasks
+from nnels.jobs import catalogue
 
 
 def live_blobs(keys: Sequence[str]) -> set[str]:
     """The keys some row names: files, retired files (they have a sweep of their own), reports of imports."""
     return {
-        *models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
-        *models.RetiredBlob.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True),
+        *catalogue.known_blobs(keys),
         *models.ImportRun.objects.filter(report_key__in=keys).values_list("report_key", flat=True),
     }
 

@@ -171,6 +171,20 @@ def _refused() -> errors.Invalid:
     return errors.Invalid("Invalid refresh token.", code="invalid_refresh_token")
 
 
+def state(pair: models.TokenPair) -> str:
+    """`live`; `refreshable` when only the refresh token lives; `expired`; or why both are dead."""
+    if pair.revoked_at is not None:
+        return f"revoked ({pair.revoked_why})" if pair.revoked_why else "revoked"
+    if not pair.user.is_active:
+        return "dead (account blocked)"
+    if not constant_time_compare(pair.password_mark, password_mark(pair.user.password)):
+        return "dead (password changed)"
+    now = timezone.now()
+    if pair.expires_at > now:
+        return "live"
+    return "refreshable" if pair.refresh_expires_at is None or pair.refresh_expires_at > now else "expired"
+
+
 def revoke(pairs: list[uuids.UUID], *, why: str) -> int:
     """Revoke pairs by id, for the admin; how many were live."""
     live = models.TokenPair.objects.filter(pk__in=pairs, revoked_at=None)

@@ -127,4 +127,6 @@ class Items(_Items):
         if not names:
             return None
         counted = facets.count(names, asked.conditions)
-        return {"facets": envelopes.facets(counted, href=self.collection_href, query=self.query)}
+        return {
+            "facets": envelopes.counts(counted, href=self.collection_href, query=self.query, chosen=asked.conditions)
+        }

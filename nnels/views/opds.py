@@ -72,7 +72,7 @@ class Publications(_Opds):
         )
         body = opds.feed(
             self.base, "All titles", [title.doc for title in titles], links=paging, page=asked.page, size=asked.range,
-            count=count, groups=opds.facet_groups(self.base, counted, query=self.query),
+            count=count, groups=opds.facet_groups(self.base, counted, query=self.query, chosen=asked.conditions),
         )  # fmt: skip
         return self.tagged(request, body)
 

@@ -38,7 +38,7 @@ class Search(base.Resource):
         if names := facets.parse(self.params.get("facets", "")):
             match, bound = searching.matching(query, asked)
             counted = facets.count(names, asked.conditions, match=match, bound=bound)
-            extra["facets"] = envelopes.facets(counted, href=href, query=self.query)
+            extra["facets"] = envelopes.counts(counted, href=href, query=self.query, chosen=asked.conditions)
         if count == 0:
             # Nothing found: say what there is that resembles it.
             extra["suggestions"] = self.suggestions(keywords, most=5)

@@ -103,6 +103,14 @@ def staff(db: None) -> User:
 
 
 @pytest.fixture
+def operator(client: Client, db: None) -> User:
+    """A superuser, logged in to the pages."""
+    user = make_user("operator", is_staff=True, is_superuser=True)
+    client.force_login(user)
+    return user
+
+
+@pytest.fixture
 def log_in(client: Client) -> Callable[..., dict[str, Any]]:
     """`log_in("name")` → the login-token body."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from core import blobs
 from core.models import Job, User
@@ -18,14 +20,6 @@ from tests.nnels import conftest as house
 from tests.nnels import shelf
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def operator(client: Any) -> User:
-    """A superuser, logged in to the pages."""
-    user = house.make_user("operator", is_staff=True, is_superuser=True)
-    client.force_login(user)
-    return user
 
 
 def act(client: Any, model: str, action: str, ids: list[Any], **more: str) -> Any:
@@ -194,9 +188,27 @@ def test_tokens_page(client: Any, operator: User, reader: User, log_in: Any) -> 
     for page in pages:
         assert "test-account" in page
         assert not any(secret in page for secret in secrets)
+
+    def state() -> str:
+        (shown,) = re.findall(r"field-state[^>]*>([^<]*)<", client.get("/admin/nnels/tokenpair/").content.decode())
+        return str(shown)
+
+    assert state() == "live"
+    now = timezone.now()
+    models.TokenPair.objects.update(expires_at=now)
+    assert state() == "refreshable"
+    models.TokenPair.objects.update(refresh_expires_at=None)
+    assert state() == "refreshable"
+    models.TokenPair.objects.update(refresh_expires_at=now)
+    assert state() == "expired"
+    models.TokenPair.objects.update(expires_at=pair.expires_at, refresh_expires_at=pair.refresh_expires_at)
+    User.objects.filter(pk=reader.pk).update(is_active=False)
+    assert state() == "dead (account blocked)"
+    User.objects.filter(pk=reader.pk).update(is_active=True, password="another")
+    assert state() == "dead (password changed)"
+    User.objects.filter(pk=reader.pk).update(password=reader.password)
     act(client, "tokenpair", "revoke", [pair.pk])
-    pair.refresh_from_db()
-    assert pair.state == "revoked (by staff)"
+    assert state() == "revoked (by staff)"
     me = client.get("/api/users/me", headers={"access-token": body["access_token"]}).json()
     assert me["data"][0]["id"] == 0
     assert LogEntry.objects.filter(content_type__model="tokenpair").count() == 1

@@ -7,12 +7,15 @@ import hashlib
 import io
 import os
 import pathlib
+import urllib.request
 import zipfile
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
 from core import blobs, errors, jobs
 from core.models import Job, User
@@ -340,6 +343,33 @@ def test_commit_fails(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
         run(tmp_path)
     assert list(blobs.keys("nnels/")) == []
     assert not models.Item.objects.exists()
+
+
+def test_failed_return_of_an_earlier_content(tmp_path: pathlib.Path, monkeypatch: Any, client: Any, token: str) -> None:
+    """N54: when an earlier content comes back and its import fails, links issued to it work on."""
+    headers = {"access-token": token}
+    shelf.write(tmp_path, {"a.txt": "first"})
+    run(tmp_path)
+    item, first = models.Item.objects.get(), models.File.objects.get().blob_key
+    (url,) = client.get(f"/api/repo_items/{item.pk}", headers=headers).json()["data"][0]["file_resources"]
+    shelf.write(tmp_path, {"a.txt": "second"})
+    run(tmp_path)
+    models.RetiredBlob.objects.filter(blob_key=first).update(at=timezone.now() - timedelta(hours=23))
+    shelf.write(tmp_path, {"a.txt": "first"})
+
+    def fail(*_args: Any, **_kwargs: Any) -> None:
+        raise RuntimeError("boom")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(catalogue, "settle", fail)
+        run(tmp_path)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"first"
+    # An import that is writing the blob again is safe from the sweep until it has committed.
+    assert models.RetiredBlob.objects.get(blob_key=first).at > timezone.now() - timedelta(hours=1)
+    run(tmp_path)
+    assert models.File.objects.get().blob_key == first
+    assert not models.RetiredBlob.objects.filter(blob_key=first).exists()
 
 
 def test_ten_failures_end_the_import(tmp_path: pathlib.Path, monkeypatch: Any) -> None:

@@ -226,3 +226,44 @@ def test_documented(client: Any, token: str, shelf: None) -> None:
     search = paths["/api/v1.1/basic_search/{keywords}"]["get"]["parameters"]
     assert {"$ref": "#/components/parameters/Facets"} in search
     assert "suggest" in [parameter.get("name") for parameter in search]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "facets=languages,creators",
+        "filter[languages]=fr&facets=languages",
+        "filter[languages][value]=fra&facets=languages,creators&range=1&page=2",
+        "filter[languages][value][]=fra&filter[languages][value][]=eng&filter[languages][operator][]=IN&facets=languages",
+        "filter[languages][value][]=spa&filter[languages][value][]=deu&filter[languages][operator]=NOT IN&facets=languages",
+        "filter[creators][value]=roy&filter[creators][operator]=CONTAINS&facets=creators,languages",
+        "filter[creators][value][0]=a&filter[creators][operator][0]=>&filter[creators][value][1]=z"
+        "&filter[creators][operator][1]=<&facets=creators",
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/repo_items", "/api/basic_search/roman"])
+def test_facets_lead_to_what_they_count(client: Any, token: str, path: str, query: str) -> None:
+    """N55: under the current filters, the field's own too, each value leads to as many titles as it counts."""
+    headers = {"access-token": token}
+    house.make_item("Roman un", languages=["fra"], creators=["Roy, Gabrielle"])
+    house.make_item("Roman deux", languages=["fra", "eng"], creators=["Roy, Gabrielle", "Royer, Paul"])
+    house.make_item("Roman three", languages=["eng"], creators=["Royer, Paul"])
+    house.make_item("Roman four", languages=["fra", "spa"], creators=["Leroy, B."])
+    body = client.get(f"{path}?{query}", headers=headers).json()
+    assert body["facets"]
+    for values in body["facets"].values():
+        assert values
+        for one in values:
+            assert 0 < one["count"] <= body["count"]
+            there = client.get(one["href"], headers=headers).json()
+            assert (there["count"], len(there["data"])) == (one["count"], min(one["count"], 50)), one
+
+
+def test_facet_beside_its_own_filter(client: Any, token: str) -> None:
+    """N55: counts stay under the field's own filter."""
+    house.make_item("Un", languages=["fra"])
+    house.make_item("Deux", languages=["fra", "eng"])
+    house.make_item("Three", languages=["eng"])
+    headers = {"access-token": token}
+    body = client.get("/api/repo_items?filter[languages]=fr&facets=languages", headers=headers).json()
+    assert [(one["value"], one["count"]) for one in body["facets"]["languages"]] == [("fra", 2), ("eng", 1)]

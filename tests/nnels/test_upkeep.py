@@ -50,6 +50,25 @@ def test_purge_issues(client: Any, token: str, settings: Any) -> None:
     assert models.IssueTotal.objects.get().issues == 3
 
 
+def test_history_outlives_titles_and_accounts(client: Any, token: str, reader: User, operator: User) -> None:
+    """N54: deleting a title or an account leaves the log until its end and the totals for good."""
+    item = house.moby()
+    client.get("/api/repo_items/6804", headers={"access-token": token})
+    client.get("/api/repo_items/6804", headers={"access-token": token})
+    issue = models.UrlIssue.objects.order_by("id")[0]
+    models.UrlIssue.objects.filter(pk=issue.pk).update(at=timezone.now() - timedelta(days=91))
+    upkeep.purge()
+    catalogue.remove([item])
+    reader.delete()
+    (left,) = models.UrlIssue.objects.all()
+    assert (left.item_id, left.user_id) == (6804, None)
+    assert "6804 (deleted)" in client.get("/admin/nnels/urlissue/").content.decode()
+    assert client.get(f"/admin/nnels/urlissue/{left.pk}/change/").status_code == 200
+    models.UrlIssue.objects.update(at=timezone.now() - timedelta(days=91))
+    assert upkeep.purge()["issues"] == 1
+    assert models.IssueTotal.objects.get().issues == 2
+
+
 def test_replaced_file(client: Any, token: str) -> None:
     """N54: a replaced file's old link works until it expires; the blob goes after the grace."""
     item = house.moby(files={"txt": b"old"})

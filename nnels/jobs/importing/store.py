@@ -85,10 +85,14 @@ def _rejected(planned: plan.Planned, reason: str, detail: str) -> Outcome:
 def _store(prepared: prepare.Prepared, *, options: Options) -> str:
     if options.is_dry:
         return _would_be(prepared, options)
+    fresh = {
+        catalogue.blob_key(prepared.uuid, content.sha256, content.extension): content
+        for content in _new_contents(prepared)
+    }
+    catalogue.hold(fresh)
     written: list[str] = []
     try:
-        for content in _new_contents(prepared):
-            key = catalogue.blob_key(prepared.uuid, content.sha256, content.extension)
+        for key, content in fresh.items():
             written.append(key)
             _write(key, content, check=options.check)
         with options.fenced():
@@ -176,9 +180,10 @@ def _commit(prepared: prepare.Prepared, options: Options) -> str:
 
 
 def _forget(keys: list[str]) -> None:
-    """Delete blobs of a title that was not stored, save those another import made its own meanwhile."""
+    """Delete blobs of a title that was not stored, save those another import made its own meanwhile and those that
+    were there before: an earlier content whose issued links still work."""
     if not keys:
         return
     with contextlib.suppress(blobs.StoreUnavailable):
-        known = set(models.File.objects.filter(blob_key__in=keys).values_list("blob_key", flat=True))
+        known = catalogue.known_blobs(keys)
         blobs.delete(*(key for key in keys if key not in known))
