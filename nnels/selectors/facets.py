@@ -47,7 +47,7 @@ def narrowing(chosen: Sequence[listing.Condition], *, field: str, value: str) ->
     own = [condition for condition in chosen if condition.field == field]
     kept: list[listing.Condition] = []
     for condition in own:
-        if condition.operator == "NOT IN" or len(condition.values) == 1 and condition.operator == "IN":
+        if condition.operator == "NOT IN" or (condition.operator == "IN" and len(condition.values) == 1):
             operator = "<>" if condition.is_negative else "="
             kept += [listing.Condition(field, operator, (one,)) for one in condition.values]
         else:

@@ -360,9 +360,10 @@ def test_failed_return_of_an_earlier_content(tmp_path: pathlib.Path, monkeypatch
     def fail(*_args: Any, **_kwargs: Any) -> None:
         raise RuntimeError("boom")
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch:
         patch.setattr(catalogue, "settle", fail)
-        run(tmp_path)
+        with pytest.raises(RuntimeError):
+            run(tmp_path)
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"first"
     # An import that is writing the blob again is safe from the sweep until it has committed.

@@ -235,7 +235,8 @@ def test_documented(client: Any, token: str, shelf: None) -> None:
         "filter[languages]=fr&facets=languages",
         "filter[languages][value]=fra&facets=languages,creators&range=1&page=2",
         "filter[languages][value][]=fra&filter[languages][value][]=eng&filter[languages][operator][]=IN&facets=languages",
-        "filter[languages][value][]=spa&filter[languages][value][]=deu&filter[languages][operator]=NOT IN&facets=languages",
+        "filter[languages][value][]=spa&filter[languages][value][]=deu&filter[languages][operator]=NOT IN"
+        "&facets=languages",
         "filter[creators][value]=roy&filter[creators][operator]=CONTAINS&facets=creators,languages",
         "filter[creators][value][0]=a&filter[creators][operator][0]=>&filter[creators][value][1]=z"
         "&filter[creators][operator][1]=<&facets=creators",
