@@ -154,9 +154,11 @@ def submit(
             requested_by=requested_by,
             available_at=now + (delay or timedelta()),
         )
+        if not _waits(job):
+            job.announced_at = now  # taken back if the message cannot be sent: one statement less when it can
         if fingerprint is None:
             job.save(force_insert=True)
-            transaction.on_commit(functools.partial(ring, job))
+            transaction.on_commit(functools.partial(_first_ring, job))
             return job, True
         while True:
             # ON CONFLICT waits for a concurrent insert of the same fingerprint to commit, then does nothing.
@@ -166,7 +168,7 @@ def submit(
                 continue
             created = active.pk == job.pk
             if created:
-                transaction.on_commit(functools.partial(ring, active))
+                transaction.on_commit(functools.partial(_first_ring, active))
             return active, created
 
 
@@ -189,15 +191,35 @@ def cancel(job_id: uuid.UUID) -> bool:
     return Job.objects.filter(pk=job_id, state__in=(CANCELLING, CANCELLED)).exists()
 
 
+def release(job_id: uuid.UUID) -> bool:
+    """Let the same work be asked for anew while this job is still being cancelled; False when it is not.
+
+    Such a job can publish nothing any more, so whoever asks must not be given it.
+    """
+    return bool(Job.objects.filter(pk=job_id, state=CANCELLING).update(fingerprint=None))
+
+
 def ring(job: Job) -> None:
     """Tell the workers about a queued job; a lost message is made good by the sweep."""
-    delay = (job.available_at - timezone.now()).total_seconds()
-    if delay > settings.JOB_SWEEP_SECONDS:
-        return  # the sweep rings when it is due
+    if not _waits(job) and _told(job):
+        Job.objects.filter(pk=job.pk, state=QUEUED).update(announced_at=timezone.now())
+
+
+def _first_ring(job: Job) -> None:
+    """Tell the workers about a job whose row says that they were told."""
+    if not _waits(job) and not _told(job):
+        Job.objects.filter(pk=job.pk, state=QUEUED).update(announced_at=None)
+
+
+def _waits(job: Job) -> bool:
+    """Whether a job is due so late that the sweep rings for it."""
+    return (job.available_at - timezone.now()).total_seconds() > settings.JOB_SWEEP_SECONDS
+
+
+def _told(job: Job) -> bool:
     kind = kind_of(job.kind)
     words = kind.describe(job) if kind.describe else {}
-    if announce.message(kind.name, {"job_id": str(job.pk), **words}, queue=kind.queue):
-        Job.objects.filter(pk=job.pk, state=QUEUED).update(announced_at=timezone.now())
+    return announce.message(kind.name, {"job_id": str(job.pk), **words}, queue=kind.queue)
 
 
 def _move(which: Q, old: str, new: str, **values: Any) -> int:

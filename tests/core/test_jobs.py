@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core import clock, errors, jobs
+from core import announce, clock, errors, jobs
 from core.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -239,6 +240,50 @@ def test_a_cancellation_before_the_publication_wins(kind: Callable[..., str]) ->
     jobs.run(job.pk)
     job.refresh_from_db()
     assert (job.state, job.result) == ("cancelled", {})
+
+
+def test_work_being_cancelled_can_be_asked_for_anew_once_released(kind: Callable[..., str]) -> None:
+    name = kind(lambda run: {})
+    dying = submit(name, fingerprint="same")
+    attempt = jobs.claim(dying.pk)
+    assert attempt is not None
+    assert not jobs.release(dying.pk), "a running job keeps its fingerprint"
+    assert jobs.cancel(dying.pk)
+    assert jobs.submit(name, {}, fingerprint="same") == (dying, False)
+    assert jobs.release(dying.pk)
+    fresh, is_new = jobs.submit(name, {}, fingerprint="same")
+    assert is_new
+    assert fresh != dying
+    with pytest.raises(jobs.Cancelled), attempt.finish({}):
+        pytest.fail("what is being cancelled must not publish")
+
+
+def test_a_new_job_is_announced_without_a_further_statement(
+    kind: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = kind(lambda run: {})
+    told: list[str] = []
+    answer = True
+
+    def message(task: str, kwargs: dict[str, str], *, queue: str) -> bool:
+        told.append(kwargs["job_id"])
+        return answer
+
+    monkeypatch.setattr(announce, "message", message)
+    with CaptureQueriesContext(connection) as queries:
+        job = submit(name)
+    assert [query["sql"].split()[0] for query in queries.captured_queries] == ["BEGIN", "INSERT", "COMMIT"]
+    assert told == [str(job.pk)]
+    assert jobs.sweep()["announced"] == 0, "just announced"
+    answer = False
+    lost = submit(name)
+    assert Job.objects.get(pk=lost.pk).announced_at is None
+    later = submit(name, delay=timedelta(hours=1))
+    assert Job.objects.get(pk=later.pk).announced_at is None
+    answer = True
+    assert jobs.sweep()["announced"] == 1
+    assert told == [str(job.pk), str(lost.pk), str(lost.pk)]
+    assert Job.objects.get(pk=lost.pk).announced_at is not None
 
 
 def test_cancelling_an_ended_job_changes_nothing(kind: Callable[..., str]) -> None:
