@@ -97,7 +97,11 @@ def _ask_ckan(run: HarvestRun, harvest: Harvest) -> None:
 def settled(job: Job) -> None:
     """The job of a run has ended: bring run and harvest to their end too, in the same transaction."""
     run = HarvestRun.objects.select_related("harvest__organization").filter(job=job).first()
-    if run is None or run.state not in HarvestRun.ACTIVE:
+    if run is None:
+        return
+    if run.state not in HarvestRun.ACTIVE:
+        if job.state == Job.State.CANCELLED:  # a new run was asked for while this one was being cancelled
+            run.staged.all().delete()
         return
     now = timezone.now()
     run.finished_at, run.stage = now, ""

@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from core import jobs as core_jobs
+from core.models import Job
 from registry.formats import listing, validation
 from registry.jobs import catalogue, client, crawl, fetch, finish, stage, swap, upload
 from registry.models import Harvest, HarvestRun, HarvestType, RunIssue
@@ -48,6 +49,8 @@ def work(attempt: core_jobs.Run) -> dict[str, Any]:
     run = HarvestRun.objects.select_related("harvest").get(job_id=attempt.job_id)
     if run.harvest.deleting:
         raise core_jobs.Failure("internal", "The source is being deleted.")
+    if run.harvest.runs.filter(job__state=Job.State.CANCELLING).exists():
+        raise core_jobs.Retry(1, "run_active", "A cancelled run is still ending.", counts=False)
     return _Harvesting(attempt, run).go()
 
 

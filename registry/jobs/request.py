@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from core import jobs as core_jobs
-from core.models import User
+from core.models import Job, User
 from registry.models import Harvest, HarvestRun
 
 HARVEST_KIND = "registry.harvest"
@@ -22,17 +24,26 @@ def fingerprint(harvest_id: int) -> str:
 def run_of(
     harvest: Harvest, *, trigger: str, requester: User | None = None, mode: str = "source", upload: str = ""
 ) -> tuple[HarvestRun, bool]:
-    """The active run of a harvest, and whether this request made it; a further request joins it."""
+    """The active run of a harvest, and whether this request made it; a further request joins it.
+
+    A run that is being cancelled can commit nothing any more, so it is not joined: it counts as cancelled from now on.
+    """
     params = {"harvest": harvest.pk, "mode": mode, "upload": upload}
     with transaction.atomic():
-        job, is_new = core_jobs.submit(
-            HARVEST_KIND, params, fingerprint=fingerprint(harvest.pk), requested_by=requester
-        )
+        job, is_new = _submitted(harvest, params, requester)
+        while not is_new and job.state == Job.State.CANCELLING:
+            core_jobs.release(job.pk)
+            ended = HarvestRun.objects.filter(job=job, state__in=HarvestRun.ACTIVE)
+            ended.update(state=HarvestRun.State.CANCELLED, stage="", finished_at=timezone.now())
+            job, is_new = _submitted(harvest, params, requester)
         if is_new:
             return HarvestRun.objects.create(harvest=harvest, job=job, trigger=trigger, requester=requester), True
-        runs = HarvestRun.objects.filter(job=job)
-        runs.update(coalesced=F("coalesced") + 1)
-        return runs.get(), False
+        joined = "UPDATE registry_harvestrun SET coalesced = coalesced + 1 WHERE job_id = %s RETURNING *"
+        return HarvestRun.objects.raw(joined, [job.pk])[0], False
+
+
+def _submitted(harvest: Harvest, params: dict[str, Any], requester: User | None) -> tuple[Job, bool]:
+    return core_jobs.submit(HARVEST_KIND, params, fingerprint=fingerprint(harvest.pk), requested_by=requester)
 
 
 def queue_due() -> int:

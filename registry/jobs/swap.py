@@ -96,15 +96,21 @@ ON CONFLICT (harvest_id, identity_sha256) DO UPDATE SET {_UPDATES},
     changed_at = CASE WHEN r.content_sha256 = EXCLUDED.content_sha256 THEN r.changed_at ELSE EXCLUDED.changed_at END
 """
 
-# A report tells the whole state of the source: what was wrong with unchanged documents still is.
+# A report tells the whole state of the source: what was wrong with documents nobody looked at still is, and what could
+# not be fetched before a run that did not ask still could not.
 _REPEAT_ISSUES = """
 INSERT INTO registry_runissue (run_id, url, identifier, stage, severity, code, line, "column", message)
 SELECT %(run)s, r.url, r.file_id, i.stage, i.severity, i.code, i.line, i."column", i.message
 FROM registry_stagedrecord s
 JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
-CROSS JOIN LATERAL jsonb_to_recordset(r.issues) AS i(
+CROSS JOIN LATERAL jsonb_to_recordset(
+    CASE WHEN r.fetch_issue IS NULL OR r.issues @> jsonb_build_array(r.fetch_issue) THEN '[]'
+        ELSE jsonb_build_array(r.fetch_issue) END
+    || CASE WHEN s.outcome = 'fetched' THEN '[]' ELSE r.issues END) AS i(
     stage text, severity text, code text, line integer, "column" integer, message text)
-WHERE s.run_id = %(run)s AND s.outcome IN ('unchanged', 'carried') AND r.error_count + r.warning_count > 0
+WHERE s.run_id = %(run)s AND (
+    s.outcome IN ('unchanged', 'carried') AND (r.error_count + r.warning_count > 0 OR r.fetch_issue IS NOT NULL)
+    OR %(stored)s AND s.outcome = 'fetched' AND r.fetch_issue IS NOT NULL)
 ORDER BY s.id
 """
 

@@ -122,6 +122,8 @@ class File(View):
     def _bytes(self, request: Request, record: Record) -> HttpResponse:
         key = fetch.blob_key(record.content_sha256)
         if request.method == "HEAD":
+            if blobs.stat(key) is None:  # as GET would find out
+                raise blobs.Missing(key)
             answer = HttpResponse(content_type="application/xml")
             answer["Content-Length"] = str(record.size)
             return answer

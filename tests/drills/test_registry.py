@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from django.db import connections
+from django.utils import timezone
 
 from core import jobs, process
 from core.models import User
@@ -172,6 +173,32 @@ def test_cancel_running(start_worker: Callable[..., Any], harvest: Harvest, sour
     harvest.refresh_from_db()
     assert (harvest.last_finished, harvest.last_status, Record.objects.count()) == (None, "", 0)
     assert not StagedRecord.objects.filter(run=run).exists()
+
+
+def test_trigger_during_cancelling(harvest: Harvest, source: demo_source.Source) -> None:
+    """X28: a trigger while a run is being cancelled queues a new run, which starts when the old one has stopped."""
+    source.files = dict(list(source.files.items())[:4])
+    dying, _ = request.run_of(harvest, trigger="cli")
+    attempt = jobs.claim(dying.job_id)
+    assert attempt is not None
+    HarvestRun.objects.filter(pk=dying.pk).update(state="running", stage="fetching", settings={"uid": harvest.uid})
+    assert stage.Stage(attempt, dying).place([stage.Listed(harvest.url, harvest.url)]) == 1
+    assert jobs.cancel(dying.job_id)
+    fresh, is_new = request.run_of(harvest, trigger="api")
+    assert is_new
+    assert fresh.pk != dying.pk
+    assert (state_of(dying), state_of(fresh), dying.coalesced) == ("cancelled", "queued", 0)
+    assert request.run_of(harvest, trigger="api")[0] == fresh
+    jobs.run_queued()
+    assert state_of(fresh) == "queued", "the old one has not stopped"
+    attempt.beat()
+    with pytest.raises(jobs.Cancelled):
+        attempt.check()
+    jobs._end(attempt, "cancelled", "cancelled", "")
+    jobs.Job.objects.filter(pk=fresh.job_id).update(available_at=timezone.now())
+    jobs.run_queued()
+    assert (state_of(fresh), fresh.good, Record.objects.count()) == ("ok", 4, 4)
+    assert not StagedRecord.objects.exists()
 
 
 def test_readers_during_runs(harvest: Harvest, source: demo_source.Source) -> None:

@@ -495,6 +495,21 @@ def test_issues(add_harvest: Add, source: demo_source.Source) -> None:
         assert all(issue.url.endswith(".xml") and issue.line for issue in found.values())
 
 
+def test_reports_repeat_what_could_not_be_fetched(add_harvest: Add, source: demo_source.Source) -> None:
+    """X40: a report tells of documents that could not be fetched also where a run did not ask for them again."""
+    harvest = add_harvest("python", skip_broken_folders=True)
+    run(harvest)
+    source.faults["/python/moored/station_002.xml"] = "404"
+    assert run(harvest).stale == 1
+    source.faults["/python/moored/"] = "500"
+    carried = run(harvest)
+    assert (carried.state, carried.stale) == ("ok", 1)
+    told = carried.issues.get(stage="fetch")
+    assert (told.severity, told.code, told.url) == ("error", "status", f"{harvest.url}moored/station_002.xml")
+    stored = run(harvest, mode="stored")
+    assert (stored.state, stored.issues.filter(stage="fetch", code="status").count()) == ("ok", 1)
+
+
 def test_duplicate_identifiers(add_harvest: Add, source: demo_source.Source) -> None:
     """X40: a file identifier used twice is a warning naming the other address."""
     source.put("copy.xml", samples.iso19139(0))

@@ -273,6 +273,17 @@ def test_subscription(signed_in: Client, add_harvest: Add, source: demo_source.S
     assert not Subscription.objects.exists()
 
 
+def test_ckan_link_of_the_organisation(client: Client, add_harvest: Add, organization: Organization) -> None:
+    """X51: a source without a CKAN address of its own links to its organisation's, as the API gives it."""
+    organization.ckan_harvest_url = "https://ckan.example.org/harvest/all"
+    organization.save()
+    add_harvest(name="own", url="https://a.example.org/", ckan_harvest_url="https://ckan.example.org/harvest/own")
+    add_harvest(name="shared", url="https://b.example.org/")
+    shown = client.get("/registry/sources").content.decode()
+    assert shown.count('href="https://ckan.example.org/harvest/own"') == 1
+    assert shown.count('href="https://ckan.example.org/harvest/all"') == 1
+
+
 def test_page_queries(signed_in: Client, add_harvest: Add) -> None:
     """X53: pages take at most 12 queries, whatever the number of rows."""
     harvest = add_harvest()
