@@ -19,6 +19,7 @@ from core.blobs.reading import (
     reader,
     stat,
     sweep_orphans,
+    verify,
 )
 from core.blobs.signing import Signer, disposition, signer, upload_url, url
 from core.blobs.writing import PART_SIZE, Writer, put, writer
@@ -45,5 +46,6 @@ __all__ = [
     "sweep_orphans",
     "upload_url",
     "url",
+    "verify",
     "writer",
 ]

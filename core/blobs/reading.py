@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any, Final, Self
 
 from django.conf import settings
 
-from core import errors
+from core import errors, streams
 from core.blobs import client
 
 _READ_BLOCK: Final = 256 * 1024
@@ -98,6 +99,26 @@ def stat(key: str) -> Stat | None:
     return Stat(
         answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"], answer.get("ContentType", "")
     )
+
+
+def verify(key: str, *, size: int, crc: int, note: Callable[[int], None] | None = None) -> str:
+    """Read a blob back whole; its SHA-256 (hex).
+
+    ``note(bytes)`` is told of every block and may raise. Raises ``StoreUnavailable`` when the store has another size or
+    CRC-32, or nothing.
+    """
+    digest, found_size, found_crc = hashlib.sha256(), 0, 0
+    try:
+        for block in reader(key):
+            found_size, found_crc = found_size + len(block), streams.crc32(block, found_crc)
+            digest.update(block)
+            if note:
+                note(len(block))
+    except client.Missing as error:
+        raise client.StoreUnavailable("The file store did not keep the file.", key=key) from error
+    if (found_size, found_crc) != (size, crc):
+        raise client.StoreUnavailable("The file store did not keep all bytes as they were.", key=key)
+    return digest.hexdigest()
 
 
 def keys(prefix: str) -> Iterator[Entry]:

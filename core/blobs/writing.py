@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Self
@@ -10,6 +11,7 @@ from typing import Any, Final, Self
 import structlog
 from django.conf import settings
 
+from core import streams
 from core.blobs import client, reading, signing
 
 log = structlog.get_logger(__name__)
@@ -18,6 +20,8 @@ log = structlog.get_logger(__name__)
 # may grow to 300 GiB while all but giants are uploaded in parts of 8 MiB.
 PART_SIZE: Final = 8 * 1024 * 1024
 _PARTS_PER_SIZE: Final = 2500
+_PART_LEAST: Final = 5 * 1024 * 1024
+_COPY_MOST: Final = 5 * 1024**3
 
 
 def put(key: str, data: bytes, content_type: str = "application/octet-stream", *, filename: str | None = None) -> None:
@@ -26,29 +30,37 @@ def put(key: str, data: bytes, content_type: str = "application/octet-stream", *
         client.client().put_object(Bucket=settings.S3_BUCKET, Key=key, Body=data, **_headers(content_type, filename))
 
 
-def writer(key: str, *, content_type: str = "application/octet-stream", filename: str | None = None) -> Writer:
+def writer(
+    key: str,
+    *,
+    content_type: str = "application/octet-stream",
+    filename: str | None = None,
+    hashed: bool = True,
+) -> Writer:
     """A sink whose bytes become the blob ``key`` when its ``with`` block ends well; after an exception nothing is left.
 
-    ``filename`` is what the store then offers as the name to save under.
+    ``filename`` is what the store then offers as the name to save under. Without ``hashed`` the writer makes no SHA-256
+    (see ``verify``) and other blobs may be appended by ``copy``.
     """
-    return Writer(key, _headers(content_type, filename))
+    return Writer(key, _headers(content_type, filename), hashed=hashed)
 
 
 class Writer:
     """An unseekable, all-or-nothing stream into the store; made by ``writer``.
 
     Less than one part goes as a single PUT at the end; more as a multipart upload whose parts one other thread sends,
-    so that the caller can go on compressing. At most three parts are in memory. ``size`` counts the bytes written;
-    ``sha256`` (hex) and ``etag`` are known after the block.
+    so that the caller can go on compressing. At most three parts are in memory. ``size`` counts the bytes written,
+    ``crc`` is their CRC-32; ``sha256`` (hex) and ``etag`` are known after the block.
     """
 
-    def __init__(self, key: str, headers: Mapping[str, Any]) -> None:
+    def __init__(self, key: str, headers: Mapping[str, Any], *, hashed: bool = True) -> None:
         self.key = key
         self.size = 0
+        self.crc = 0
         self.sha256 = ""
         self.etag = ""
         self._headers = headers
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
         self._held: list[bytes] = []
         self._held_size = 0
         self._parts: list[str] = []
@@ -58,12 +70,39 @@ class Writer:
 
     def write(self, data: bytes, /) -> int:
         """Take all of ``data``; an error of an earlier part surfaces here or at the end of the block."""
+        self.crc = streams.crc32(data, self.crc)
+        self.size += len(data)
+        self._take(data)
+        return len(data)
+
+    def copy(self, key: str, *, size: int, crc: int) -> None:
+        """Append the blob ``key``, of ``size`` bytes and CRC-32 ``crc``, which must stay until the block ends.
+
+        The store copies it itself (UploadPartCopy); only as much passes through here as parts of at least 5 MiB need.
+        What the caller says of the blob is believed: ``verify`` tells whether it was true.
+        """
+        if self._hash is not None:
+            raise ValueError("a writer that hashes its bytes must see them")
+        self.crc = streams.crc32_combine(self.crc, crc, size)
+        self.size += size
+        start = min(size, _PART_LEAST - self._held_size) if 0 < self._held_size < _PART_LEAST else 0
+        if size - start < _PART_LEAST:
+            start = size
+        if start:
+            for block in reading.reader(key, 0, start):
+                self._take(block)
+        if start < size:
+            self._send_held()
+            count = -(-(size - start) // _COPY_MOST)
+            bounds = [start + (size - start) * number // count for number in range(count + 1)]
+            for low, high in itertools.pairwise(bounds):
+                self._send_copy(key, low, high)
+
+    def _take(self, data: bytes) -> None:
         self._held.append(bytes(data))
         self._held_size += len(data)
-        self.size += len(data)
         if self._held_size >= self._part_size():
             self._send_full_parts()
-        return len(data)
 
     def __enter__(self) -> Self:
         return self
@@ -89,11 +128,24 @@ class Writer:
         self._held = [bytes(data)]
         self._held_size = len(data)
 
+    def _send_held(self) -> None:
+        """Send what is held, at least the least a part may have, so that a copied part may follow."""
+        if self._held_size:
+            self._send(memoryview(b"".join(self._held)))
+            self._held.clear()
+            self._held_size = 0
+
     def _send(self, data: memoryview) -> None:
         """Hand a part to the other thread, after the one before has arrived."""
         thread = self._thread or self._begin()
         self._collect()
         self._sending = thread.submit(self._upload, bytes(data), len(self._parts) + 1)
+
+    def _send_copy(self, source: str, start: int, end: int) -> None:
+        """The same for bytes the store has already."""
+        thread = self._thread or self._begin()
+        self._collect()
+        self._sending = thread.submit(self._copy_part, source, f"bytes={start}-{end - 1}", len(self._parts) + 1)
 
     def _begin(self) -> ThreadPoolExecutor:
         with client.translated(self.key):
@@ -106,8 +158,21 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="blob-upload")
         return self._thread
 
+    def _copy_part(self, source: str, span: str, number: int) -> str:
+        with client.translated(source):
+            answer = client.client().upload_part_copy(
+                Bucket=settings.S3_BUCKET,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                CopySource={"Bucket": settings.S3_BUCKET, "Key": source},
+                CopySourceRange=span,
+            )
+        return answer["CopyPartResult"]["ETag"]
+
     def _upload(self, data: bytes, number: int) -> str:
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         with client.translated(self.key):
             answer = client.client().upload_part(
                 Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id, PartNumber=number, Body=data
@@ -126,10 +191,12 @@ class Writer:
             self._put(rest)
         else:
             self._complete_multipart(rest)
-        self.sha256 = self._hash.hexdigest()
+        if self._hash is not None:
+            self.sha256 = self._hash.hexdigest()
 
     def _put(self, data: bytes) -> None:
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         with client.translated(self.key):
             answer = client.client().put_object(Bucket=settings.S3_BUCKET, Key=self.key, Body=data, **self._headers)
         self.etag = answer["ETag"].strip('"')

@@ -15,6 +15,7 @@ import tracemalloc
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,6 +76,81 @@ def test_what_is_written_is_read_back(size: int) -> None:
     assert (whole.size, whole.total, whole.etag) == (size, size, blob.etag)
     assert b"".join(whole) == data
     assert uploads() == []
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [(100, 0), (6 * MIB, 1), (200, 0), (7 * MIB, 1), (6 * MIB, 1), (50, 0)],  # header, body, header, bodies, end
+        [(5 * MIB, 1), (5 * MIB - 1, 1), (3, 1), (0, 1), (9 * MIB, 1)],  # small ones pass through, large ones do not
+        [(4 * MIB, 0), (5 * MIB, 1), (6 * MIB, 1)],  # what is left of the first would be too small for a part
+        [(9 * MIB, 0), (20 * MIB, 1)],
+        [(10, 1), (20, 1)],
+    ],
+)
+def test_blobs_are_put_together_by_the_store(sizes: list[tuple[int, int]]) -> None:
+    pieces = [random.Random(number).randbytes(size) for number, (size, _) in enumerate(sizes)]
+    expected = b"".join(pieces)
+    passed = []
+    real = client.client().upload_part
+
+    def counted(**arguments: Any) -> Any:
+        passed.append(len(arguments["Body"]))
+        return real(**arguments)
+
+    with (
+        mock.patch.object(client.client(), "upload_part", counted),
+        blobs.writer(f"{PREFIX}whole", content_type="application/zip", hashed=False) as blob,
+    ):
+        for number, (piece, (size, is_copied)) in enumerate(zip(pieces, sizes, strict=True)):
+            if is_copied:
+                blobs.put(f"{PREFIX}piece {number}", piece)
+                blob.copy(f"{PREFIX}piece {number}", size=size, crc=zlib.crc32(piece))
+            else:
+                blob.write(piece)
+    assert (blob.size, blob.crc, blob.sha256) == (len(expected), zlib.crc32(expected), "")
+    assert b"".join(blobs.reader(f"{PREFIX}whole")) == expected
+    assert blobs.stat(f"{PREFIX}whole").content_type == "application/zip"  # type: ignore[union-attr]
+    heads = sum(size for size, is_copied in sizes if not is_copied)
+    assert sum(passed) <= heads + 5 * MIB * len(sizes)
+    assert uploads() == []
+
+
+def test_a_writer_that_hashes_copies_nothing() -> None:
+    with pytest.raises(ValueError, match="must see"), blobs.writer(f"{PREFIX}whole") as blob:
+        blob.copy(f"{PREFIX}piece", size=1, crc=0)
+
+
+def test_a_blob_to_copy_that_is_gone_leaves_nothing() -> None:
+    for size in (10, 6 * MIB):
+        with pytest.raises(blobs.Missing), blobs.writer(f"{PREFIX}whole", hashed=False) as blob:
+            blob.copy(f"{PREFIX}none", size=size, crc=0)
+    assert blobs.stat(f"{PREFIX}whole") is None
+    assert uploads() == []
+
+
+def test_a_blob_of_many_gibibytes_is_copied_in_even_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[tuple[int, int]] = []
+    blob = blobs.writer("never", hashed=False)
+    monkeypatch.setattr(blob, "_send_copy", lambda _key, low, high: spans.append((low, high)))
+    size = 10 * 1024**3 + 1
+    blob.copy("huge", size=size, crc=0)
+    assert {high - low for low, high in spans} == {size // 3, size // 3 + 1}
+    assert [low for low, _ in spans] + [size] == [0] + [high for _, high in spans]
+
+
+def test_verify_reads_a_blob_back() -> None:
+    data = os.urandom(MIB)
+    blobs.put(f"{PREFIX}whole", data)
+    seen: list[int] = []
+    right = {"size": len(data), "crc": zlib.crc32(data)}
+    assert blobs.verify(f"{PREFIX}whole", **right, note=seen.append) == hashlib.sha256(data).hexdigest()
+    assert sum(seen) == len(data)
+    for wrong in ({"size": len(data) - 1}, {"crc": right["crc"] ^ 1}):
+        with pytest.raises(blobs.StoreUnavailable, match="as they were"):
+            blobs.verify(f"{PREFIX}whole", **right | wrong)
+    with pytest.raises(blobs.StoreUnavailable, match="did not keep the file"):
+        blobs.verify(f"{PREFIX}none", **right)
 
 
 def test_one_huge_write_becomes_parts_of_eight_mebibytes() -> None:
