@@ -11,19 +11,17 @@ from downloads import models
 from downloads.selectors import jsontext, request
 
 _TEXTS = {"scientificname": "name", "genus": "genus", "family": "family", "country": "country"}
-_PLACES = {
-    **dict.fromkeys(("datecollected",), "date_from"),
-    "geopoint": "north",
-    "hasImage": "has_image",
-    "recordset": "recordset",
-    "record_fields": "fields",
+_PARAMETERS = {
+    "record_fields": "fields_",
     "mediarecord_fields": "media_fields",
-    "mq": "mq",
-    "core_type": "core_type",
-    "core_source": "core_source",
-    "email": "email",
-    "form": "form",
-    **_TEXTS,
+    **{name: name for name in ("mq", "core_type", "core_source", "email", "form")},
+}
+_TERMS = {
+    **{term: (name,) for term, name in _TEXTS.items()},
+    "recordset": ("recordset",),
+    "hasImage": ("has_image",),
+    "datecollected": ("date_to", "date_from"),
+    "geopoint": ("north",),
 }
 _FORMS = {
     "dwca-csv": "Darwin Core Archive (CSV)",
@@ -140,11 +138,16 @@ class Order(forms.Form):
 
     def show(self, fault: errors.Invalid) -> None:
         """Put a fault of the request at the field it concerns."""
-        name = _PLACES.get(fault.details.get("parameter", "")) or _PLACES.get(fault.field) or "query"
-        place = "fields_" if name == "fields" else name
-        if place in _TEXTS.values() and not self.cleaned_data.get(place):
-            place = "query"
-        self.add_error(place, fault.message)
+        self.add_error(self._place(fault), fault.message)
+
+    def _place(self, fault: errors.Invalid) -> str:
+        """By the parameter; else by the term, if its field was filled in; else the query in JSON."""
+        for parameter in (fault.details.get("parameter"), fault.details.get("asked_in")):
+            if parameter in _PARAMETERS:
+                return _PARAMETERS[parameter]
+        filled = [name for name in _TERMS.get(fault.field, ()) if self.cleaned_data.get(name) not in (None, "", False)]
+        quoted = [name for name in filled if str(self.cleaned_data[name]).strip() in fault.message]
+        return next(iter(quoted or filled[-1:]), "query")
 
 
 def initial(seven: dict[str, Any]) -> dict[str, str]:

@@ -46,10 +46,10 @@ def ask(request: HttpRequest, face: asking.Face) -> HttpResponse:
     sent = params.read(request, face, is_strict=settings.DOWNLOADS_STRICT)
     asked = inputs.seed(sent) if face == "seed" else inputs.v2(sent)
     if request.method == "HEAD":
-        if asked.request.since:
-            services.since_version(asked.request.since)
         return dialect.respond({})
     if asked.is_dry_run:
+        if asked.request.fault:  # there will be no job to state it
+            raise errors.Invalid(asked.request.fault)
         return dialect.respond(outputs.estimate_body(asked.request, services.estimate(asked.request)))
     base_url = views.base_url(request)
     placed = services.request_download(asked.request, caller=caller(request), base_url=base_url)

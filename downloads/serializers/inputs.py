@@ -124,7 +124,7 @@ def _lenient(
             raise fault
         return _complete(base, queries, values)
     except errors.Invalid as found:
-        if settings.DOWNLOADS_STRICT:
+        if settings.DOWNLOADS_STRICT or "limit" in found.details:  # faults of size stay faults of the request
             raise
         # iDigBio: accepted, echoed as it came, and failed later
         echo = {name: _echo(value) for name, (_, value) in queries.items()}
@@ -145,13 +145,20 @@ def _complete(
 ) -> request.DownloadRequest:
     changes: dict[str, Any] = {}
     for name, (parameter, value) in queries.items():
-        given = jsontext.loads(value, parameter=parameter) if isinstance(value, str) else value
-        jsontext.check(given)
-        kind: nodes.Kind = "media" if name == "mq" else "records"
-        node = parse.query(given, known(kind), is_strict=settings.DOWNLOADS_STRICT)
-        changes[name], changes[f"normal_{name}"] = given, normal.query(node)
+        try:
+            changes[name], changes[f"normal_{name}"] = _query(value, "media" if name == "mq" else "records", parameter)
+        except errors.Invalid as fault:
+            fault.details["asked_in"] = parameter  # not said by the API; the form shows the fault there
+            raise
     asked = dataclasses.replace(base, **changes)
     return asked if values is None else _with_options(asked, values)
+
+
+def _query(value: Any, kind: nodes.Kind, parameter: str) -> tuple[Any, Any]:
+    """A query as it was sent, and its normal form."""
+    given = jsontext.loads(value, parameter=parameter) if isinstance(value, str) else value
+    jsontext.check(given)
+    return given, normal.query(parse.query(given, known(kind), is_strict=settings.DOWNLOADS_STRICT))
 
 
 def _with_options(asked: request.DownloadRequest, values: dict[str, Any]) -> request.DownloadRequest:
@@ -263,6 +270,6 @@ def _since(value: Any, form: str, core_type: str) -> str:
         if given not in allowed:
             message = f"The parameter since does not work with {name} {given}."
             raise errors.Invalid(message, parameter="since", allowed=list(allowed))
-    if not isinstance(value, str):
-        raise errors.Invalid("There is no download with the id given in since.", parameter="since")
-    return value.strip().lower()
+    text = value.strip().lower() if isinstance(value, str) else ""
+    services.since_version(text)
+    return text

@@ -70,8 +70,6 @@ def request_download(asked: request.DownloadRequest, *, caller: Caller, base_url
     `base_url` is where links in mails point. Raises `Throttled` over quota and `Unavailable` when the queue is full.
     """
     token = secrets.token_urlsafe(32)
-    if asked.since:
-        since_version(asked.since)
     with transaction.atomic():
         version = publish.current_version()
         keys = _Keys(asked.request_key(version), asked.build_key(version))

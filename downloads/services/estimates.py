@@ -14,7 +14,6 @@ from downloads.jobs.build.sqltext import Sql
 from downloads.jobs.ingest import publish
 from downloads.models import Build
 from downloads.selectors import request
-from downloads.services import ask
 
 COUNTING_MS = 5000
 _BYTES_PER_ROW = 300.0
@@ -38,10 +37,7 @@ def estimate(asked: request.DownloadRequest) -> Estimate:
     """Count the rows of a request on the newest data version; beyond five seconds the planner's guess serves.
 
     What changed since another download is not worked out here: all rows are counted, which is said not to be exact.
-    Raises `Invalid` where there is no such download any more.
     """
-    if asked.since:
-        ask.since_version(asked.since)
     version = publish.current_version()
     chosen = selection.Selection(asked, version, selection.hidden_at(version))
     queries = {entity: chosen.rows(entity, "1") for entity in selection.ENTITIES}

@@ -478,6 +478,56 @@ def test_broken_urls_when_not_strict(client: Client, settings: Any, running_hous
     assert client.get("/?query={}&email=%ff").status_code == 400
 
 
+OPTIONS_LET_PASS = [
+    ({"since": "nothing"}, "There is no download with the id given in since."),
+    ({"since": "00000000-0000-4000-8000-000000000000"}, "There is no download with the id given in since."),
+    ({"form": "xml"}, "The form xml is not known."),
+    ({"record_fields": []}, "Name at least one record field."),
+    ({"webhook": "ftp://example.org/x"}, ""),
+    ({"mq": {"format": {"type": "prefx"}}}, "The operator prefx is not known."),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), OPTIONS_LET_PASS)
+@pytest.mark.django_db(transaction=True)
+def test_bad_options_when_not_strict(
+    client: Client, settings: Any, running_house: Any, options: dict[str, Any], sentence: str
+) -> None:
+    """D16: without STRICT bad options are 200 PENDING, then FAILURE; a dry run, which has no job, says them at once."""
+    settings.DOWNLOADS_STRICT = False
+    sent = {"rq": {"genus": "acer"}, **options}
+    assert client.head("/v2/download?since=nothing&rq={}").status_code == 200
+    answer = client.post("/v2/download", json.dumps(sent), content_type="application/json")
+    assert (answer.status_code, answer.json().get("task_status")) == (200, "PENDING")
+    assert answer.json()["query"]["rq"] == {"genus": "acer"}
+    jobs.run_queued()
+    ended = client.get(answer.json()["status_url"].removeprefix("http://testserver")).json()
+    assert ended["task_status"] == "FAILURE"
+    assert ended["error"] == sentence or (not sentence and ended["error"])
+    guess = client.post("/v2/download", json.dumps(sent | {"dry_run": 1}), content_type="application/json")
+    assert (guess.status_code, guess.json()) == (400, {"error": ended["error"]})
+
+
+STAY = [
+    {"email": "x"},
+    {"email": "a@example.org\r\nBcc: b@example.org"},
+    {"source": "x" * 201},
+    {"rq": json.loads("[" * 17 + "]" * 17)},
+    {"rq": {"genus": ["a"] * 20_001}},
+]
+
+
+@pytest.mark.parametrize("options", STAY)
+def test_faults_of_email_and_size_when_not_strict(client: Client, settings: Any, options: dict[str, Any]) -> None:
+    """D16: without STRICT faults of the email and of size are still refused."""
+    settings.DOWNLOADS_STRICT = False
+    sent = json.dumps({"rq": {"genus": "acer"}, **options})
+    assert client.post("/v2/download", sent, content_type="application/json").status_code == 400
+    huge = client.post("/", b"{" + b" " * 2_097_152, content_type="application/json")
+    assert huge.status_code == 413
+    assert not Download.objects.exists()
+
+
 def multipart(*fields: tuple[str, bytes]) -> bytes:
     parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + text for name, text in fields]
     return b"\r\n".join([*parts, b"--b--\r\n"])
