@@ -161,9 +161,32 @@ class Version(models.Model):
     line_version = models.PositiveBigIntegerField()
     line_index = models.TextField()
     line_raw = models.TextField()
+    etag = models.CharField(max_length=40)
+    words = models.TextField()
+    raw = models.JSONField()
 
     class Meta:
         abstract = True
+        ordering = ["uuid", "v_from"]
+
+    def __str__(self) -> str:
+        return str(self.uuid)
+
+
+def _version_constraints(name: str) -> list[models.BaseConstraint]:
+    return [
+        models.UniqueConstraint(fields=["uuid", "v_from"], name=f"downloads_{name}_version"),
+        models.UniqueConstraint(fields=["uuid"], condition=models.Q(v_to=None), name=f"downloads_{name}_open"),
+    ]
+
+
+def _version_indexes(name: str, table: tuple[terms.Term, ...]) -> list[models.Index]:
+    return [
+        models.Index(fields=["recordset", "uuid", "v_from", "v_to"], name=f"downloads_{name}_set"),
+        models.Index(fields=["line_version"], name=f"downloads_{name}_line"),
+        models.Index(fields=["v_to"], condition=models.Q(v_to__isnull=False), name=f"downloads_{name}_closed"),
+        *_term_indexes(f"dl_{name[:3]}", table),
+    ]
 
 
 class Record(Version):
@@ -172,52 +195,24 @@ class Record(Version):
     recordset = models.ForeignKey(Recordset, on_delete=models.PROTECT, related_name="records", db_index=False)
     lat = models.FloatField(null=True)
     lon = models.FloatField(null=True)
-    etag = models.CharField(max_length=40)
-    words = models.TextField()
-    raw = models.JSONField()
 
-    class Meta:
-        ordering = ["uuid", "v_from"]
-        constraints = [
-            models.UniqueConstraint(fields=["uuid", "v_from"], name="downloads_record_version"),
-            models.UniqueConstraint(fields=["uuid"], condition=models.Q(v_to=None), name="downloads_record_open"),
-        ]
+    class Meta(Version.Meta):
+        constraints = _version_constraints("record")
         indexes = [
-            models.Index(fields=["recordset", "uuid", "v_from", "v_to"], name="downloads_record_set"),
+            *_version_indexes("record", terms.RECORD_TERMS),
             models.Index(fields=["lat", "lon"], name="downloads_record_place"),
             models.Index(fields=["t_startdayofyear"], name="downloads_record_day"),
-            models.Index(fields=["line_version"], name="downloads_record_line"),
-            models.Index(fields=["v_to"], condition=models.Q(v_to__isnull=False), name="downloads_record_closed"),
-            *_term_indexes("dl_rec", terms.RECORD_TERMS),
         ]
-
-    def __str__(self) -> str:
-        return str(self.uuid)
 
 
 class MediaRecord(Version):
     """One version of a media record."""
 
     recordset = models.ForeignKey(Recordset, on_delete=models.PROTECT, related_name="media", db_index=False)
-    etag = models.CharField(max_length=40)
-    words = models.TextField()
-    raw = models.JSONField()
 
-    class Meta:
-        ordering = ["uuid", "v_from"]
-        constraints = [
-            models.UniqueConstraint(fields=["uuid", "v_from"], name="downloads_media_version"),
-            models.UniqueConstraint(fields=["uuid"], condition=models.Q(v_to=None), name="downloads_media_open"),
-        ]
-        indexes = [
-            models.Index(fields=["recordset", "uuid", "v_from", "v_to"], name="downloads_media_set"),
-            models.Index(fields=["line_version"], name="downloads_media_line"),
-            models.Index(fields=["v_to"], condition=models.Q(v_to__isnull=False), name="downloads_media_closed"),
-            *_term_indexes("dl_med", terms.MEDIA_TERMS),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.uuid)
+    class Meta(Version.Meta):
+        constraints = _version_constraints("media")
+        indexes = _version_indexes("media", terms.MEDIA_TERMS)
 
 
 for _name, _each in term_fields(terms.RECORD_TERMS).items():
