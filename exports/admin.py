@@ -110,10 +110,20 @@ def _operator(request: HttpRequest) -> User:
 
 @admin.register(ExportBuild)
 class Builds(ReadOnly):
-    list_display = ("__str__", "state", "progress", "size", "tgz_sha256", "duration", "requested_by", "error_code")
+    list_display = (
+        "__str__",
+        "variant",
+        "state",
+        "progress",
+        "size",
+        "tgz_sha256",
+        "duration",
+        "requested_by",
+        "error_code",
+    )
     list_filter = ("state", "created_at")
     search_fields = ("repo_name", "version_name", "uuid")
-    list_select_related = ("job", "requested_by")
+    list_select_related = ("job", "requested_by", "version__repo")
     actions = ("rebuild", "cancel", "delete_export")
 
     @admin.display(description="progress")
@@ -133,8 +143,7 @@ class Builds(ReadOnly):
     @admin.action(description="Rebuild")
     def rebuild(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
         user = _operator(request)
-        versions = RepoVersion.objects.select_related("repo").filter(builds__in=queryset).distinct()
-        done(self, request, versions, lambda one: exports.request(one, user=user, force=True), "are being rebuilt")
+        done(self, request, _of_each(queryset), lambda one: exports.rebuild(one, user=user), "are being rebuilt")
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
@@ -142,8 +151,15 @@ class Builds(ReadOnly):
 
     @admin.action(description="Delete the exports of these versions")
     def delete_export(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
-        versions = RepoVersion.objects.select_related("repo").filter(builds__in=queryset).distinct()
-        done(self, request, versions, exports.delete, "deleted")
+        done(self, request, _of_each(queryset), exports.delete_of, "deleted")
+
+
+def _of_each(builds: QuerySet[ExportBuild]) -> QuerySet[ExportBuild]:
+    """One build of each export among these."""
+    newest = builds.filter(version__isnull=False).order_by("version_id", "variant", "-created_at", "-uuid")
+    return ExportBuild.objects.select_related("version__repo").filter(
+        pk__in=newest.distinct("version_id", "variant").values("pk")
+    )
 
 
 class NewToken(forms.ModelForm[ExportsToken]):

@@ -13,6 +13,7 @@ class ExportsConfig(ApiConfig):
     demo_check = "exports.demo.check"
     demo_lines = "exports.demo.lines"
     live_blobs = "exports.jobs.build.live_blobs"
+    invariants = "exports.jobs.doctor.invariants"
 
     def ready(self) -> None:
         from exports import tasks  # noqa: F401 - registers the jobs

@@ -53,6 +53,8 @@ def _of_owner(owner: str, extra: dict[str, Any]) -> Iterator[URLPattern]:
         (version, repos.OneVersion),
         (f"{version}/export", exports.Export),
         (f"{version}/export/status", exports.Status),
+        (f"{version}/export/delta", exports.Delta),
+        (f"{version}/export/delta/status", exports.DeltaStatus),
         (f"{version}/processing", exports.Processing),
         (f"{version}/expansions", collections.Expansions),
         (f"{version}/expansions/(?P<expansion>{_ID})", collections.OneExpansion),

@@ -4,6 +4,7 @@
 Flat memory at any size: nothing is held but blocks.
 """
 
+import functools
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from core import blobs, db, jobs
 from core.models import Job
-from exports.formats import archives, envelope, names, stamps, text
+from exports.formats import archives, envelope, names, stamps, text, variants
+from exports.jobs import derived
 from exports.models import ExportBuild, ImportJob, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 from exports.selectors import documents
@@ -47,13 +49,15 @@ def build(run: jobs.Run, announce: Announce = lambda _: None) -> None:
 
 def _keys(one: ExportBuild, token: uuid.UUID) -> dict[str, str]:
     """Folder of this attempt: an attempt that lost its lease may still write, and must not write over another's."""
-    return dict.fromkeys(names.STORED, f"exports/{one.uuid.hex}/{token.hex[:8]}/")
+    return dict.fromkeys(variants.stored(one.variant), f"exports/{one.uuid.hex}/{token.hex[:8]}/")
 
 
 def _write(run: jobs.Run, one: ExportBuild, keys: dict[str, str], announce: Announce) -> dict[str, Any]:
     with db.snapshot() as view:
         version = _version(one)
         run.progress(stage="counting", done=0, total=0, percent=0, bytes=0)
+        if one.variant:
+            return derived.write(view, one, version, keys, functools.partial(Meter, run, announce))
         header = text.dumps(version.header)
         arrays = _arrays(version)
         size = envelope.size(header, arrays)
@@ -101,7 +105,7 @@ def _version(one: ExportBuild) -> RepoVersion:
 
 
 def _filename(one: ExportBuild, stamp: datetime, form: str) -> str:
-    return names.filename(repo=one.repo_name, version=one.version_name, stamp=stamp, form=form)
+    return names.filename(repo=one.repo_name, version=one.title, stamp=stamp, form=form)
 
 
 def _arrays(version: RepoVersion) -> list[envelope.Array]:
@@ -181,9 +185,10 @@ def _publish(run: jobs.Run, one: ExportBuild, keys: dict[str, str], values: dict
         with run.finish({"build": str(one.uuid)}):
             ready = ExportBuild.objects.filter(pk=one.pk, state=BuildState.PROCESSING, version__isnull=False)
             _require(ready.update(state=BuildState.READY, finished_at=now, **values))
-            old = ExportBuild.objects.filter(version=one.version_id, state=BuildState.READY).exclude(pk=one.pk)
-            old.update(state=BuildState.REPLACED, ended_at=now)
-            RepoVersion.objects.filter(builds=one).update(current_build=one)
+            old = ExportBuild.objects.filter(version=one.version_id, variant=one.variant, state=BuildState.READY)
+            old.exclude(pk=one.pk).update(state=BuildState.REPLACED, ended_at=now)
+            if not one.variant:
+                RepoVersion.objects.filter(builds=one).update(current_build=one)
     except jobs.Cancelled:
         blobs.delete(*keys.values())
         raise
@@ -211,12 +216,14 @@ def settled(job: Job) -> None:
     )
 
 
-def end_all(versions: QuerySet[RepoVersion]) -> bool:
-    """End every export of these versions; in the caller's transaction, which holds no lock on them: rows are locked in
-    the order in which ``_publish`` locks them (jobs, builds, versions), so that neither waits for the other in a ring.
+def end_all(versions: QuerySet[RepoVersion], *, variant: str | None = None) -> bool:
+    """End every export of these versions and the deltas from them, or one ``variant`` of theirs; in the caller's
+    transaction, which holds no lock on them: rows are locked in the order in which ``_publish`` locks them (jobs,
+    builds, versions), so that neither waits for the other in a ring.
     """
     now = timezone.now()
-    builds = ExportBuild.objects.filter(version__in=versions)
+    every = Q(version__in=versions) | Q(base__in=versions)
+    builds = ExportBuild.objects.filter(every if variant is None else Q(version__in=versions, variant=variant))
     active = list(builds.filter(state__in=ACTIVE).order_by("job_id").values_list("job_id", flat=True))
     for job_id in active:
         if job_id is not None:

@@ -28,12 +28,18 @@ def do() -> None:
 
 
 def expire_archives() -> int:
-    """With EXPORTS_KEEP_DAYS archives end after so many days; without, never."""
-    if not settings.EXPORTS_KEEP_DAYS:
-        return 0
-    border = timezone.now() - timedelta(days=settings.EXPORTS_KEEP_DAYS)
-    old = ExportBuild.objects.filter(state=BuildState.READY, finished_at__lt=border)
-    return old.update(state=BuildState.DELETED, ended_at=timezone.now())
+    """With EXPORTS_KEEP_DAYS archives end after so many days, without, never; deltas and the like, of which anybody
+    may ask for any number, end after EXPORTS_VARIANT_DAYS."""
+    ready = ExportBuild.objects.filter(state=BuildState.READY)
+    ended = 0
+    for found, days in (
+        (ready, settings.EXPORTS_KEEP_DAYS),
+        (ready.exclude(variant=""), settings.EXPORTS_VARIANT_DAYS),
+    ):
+        if days:
+            border = timezone.now() - timedelta(days=days)
+            ended += found.filter(finished_at__lt=border).update(state=BuildState.DELETED, ended_at=timezone.now())
+    return ended
 
 
 def forget_links() -> int:

@@ -40,6 +40,12 @@ class ExportBuild(models.Model):
     version = models.ForeignKey(RepoVersion, null=True, on_delete=models.SET_NULL, related_name="builds")
     job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(max_length=10, choices=BuildState.choices, default=BuildState.QUEUED)
+    #: which of the version's exports this is, see ``formats.variants``; empty: the plain one
+    variant = models.CharField(max_length=200, default="", blank=True)
+    #: the variant's word in file names
+    label = models.CharField(max_length=120, default="", blank=True)
+    #: the version a delta starts from; the delta ends with it
+    base = models.ForeignKey(RepoVersion, null=True, on_delete=models.SET_NULL, related_name="deltas")
     force = models.BooleanField(default=False)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="exports_builds"
@@ -72,7 +78,9 @@ class ExportBuild(models.Model):
         ordering = ("-created_at", "-uuid")
         constraints = (
             models.UniqueConstraint(
-                fields=("version",), condition=Q(state__in=("queued", "processing")), name="exports_build_one_active"
+                fields=("version", "variant"),
+                condition=Q(state__in=("queued", "processing")),
+                name="exports_build_one_active",
             ),
         )
         indexes = (
@@ -81,7 +89,12 @@ class ExportBuild(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.repo_name}_{self.version_name} {self.uuid.hex}"
+        return f"{self.repo_name}_{self.title} {self.uuid.hex}"
+
+    @property
+    def title(self) -> str:
+        """The version as file names tell it, with the variant's word."""
+        return f"{self.version_name}_{self.label}" if self.label else self.version_name
 
     def size_of(self, form: str) -> int | None:
         """Bytes of a stored format; derived ones are worked out elsewhere."""

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from core import jobs
 from core.models import Job
+from exports.formats import variants
 from exports.models import ExportBuild, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 
@@ -20,6 +21,7 @@ class ExportState:
     version: RepoVersion
     ready: ExportBuild | None
     newest: ExportBuild | None
+    variant: variants.Variant = variants.PLAIN
 
     @property
     def active(self) -> ExportBuild | None:
@@ -93,26 +95,35 @@ class ExportState:
         return built is not None and self.version.updated_at > built
 
 
-def started(version: RepoVersion, build: ExportBuild) -> ExportState:
-    """The state just after a build was queued, without a query."""
+def ready_build(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -> ExportBuild | None:
+    """The build whose archive is served. The plain export's came with the version; another variant's is a query."""
+    if variant != variants.PLAIN:
+        found = ExportBuild.objects.filter(version=version, variant=variant.key, state=BuildState.READY)
+        return found.select_related("job").first()
     current = version.current_build
-    return ExportState(version, current if current and current.state == BuildState.READY else None, build)
+    return current if current and current.state == BuildState.READY else None
 
 
-def state_of(version: RepoVersion) -> ExportState:
+def started(version: RepoVersion, build: ExportBuild, variant: variants.Variant = variants.PLAIN) -> ExportState:
+    """The state just after a build was queued; for the plain export without a query."""
+    return ExportState(version, ready_build(version, variant), build, variant)
+
+
+def state_of(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -> ExportState:
     """One query, beside the one that loaded the version."""
-    current = version.current_build
-    ready = current if current and current.state == BuildState.READY else None
-    unfinished = ExportBuild.objects.filter(version=version, state__in=(*ACTIVE, BuildState.FAILED))
+    ready = ready_build(version, variant)
+    unfinished = ExportBuild.objects.filter(
+        version=version, variant=variant.key, state__in=(*ACTIVE, BuildState.FAILED)
+    )
     if ready:
         unfinished = unfinished.filter(created_at__gt=ready.created_at)
     newest = unfinished.select_related("job").order_by("-created_at", "-uuid").first()
     if newest and newest.state == BuildState.FAILED and _ended_since(version, newest):
         newest = None
-    return ExportState(version, ready, newest)
+    return ExportState(version, ready, newest, variant)
 
 
 def _ended_since(version: RepoVersion, failed: ExportBuild) -> bool:
     """A failure is forgotten when a later build was cancelled or deleted."""
-    later = ExportBuild.objects.filter(version=version, created_at__gt=failed.created_at)
+    later = ExportBuild.objects.filter(version=version, variant=failed.variant, created_at__gt=failed.created_at)
     return later.filter(state__in=(BuildState.CANCELLED, BuildState.DELETED)).exists()

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from core import blobs
+from core import blobs, db
 from exports.formats import archives, envelope, names
-from exports.models import ExportBuild
-from exports.selectors import documents
+from exports.models import ExportBuild, RepoVersion
+from exports.selectors import documents, recipes
 
 
 def size(build: ExportBuild, form: str) -> int:
@@ -47,7 +47,17 @@ def _tar(build: ExportBuild) -> Iterator[bytes]:
 def _lines(build: ExportBuild) -> Iterator[bytes]:
     if build.version is None:
         return iter(())
+    if build.variant:
+        return _variant_lines(build, build.version)
     return documents.lines(build.version, build.header or "{}")
+
+
+def _variant_lines(build: ExportBuild, version: RepoVersion) -> Iterator[bytes]:
+    with db.snapshot() as view:
+        recipe = recipes.of(view, version, build.variant)
+        yield f"{recipe.header}\n".encode()
+        for piece in recipe.pieces:
+            yield from piece.blocks(end="\n")
 
 
 def part(blocks: Iterator[bytes], first: int, end: int | None) -> Iterator[bytes]:

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from exports.formats import addresses, names, stamps
+from exports.formats import names, stamps, variants
 from exports.models import ExportBuild
 from exports.selectors import builds
 
 
 def url(state: builds.ExportState) -> str:
-    return addresses.wire(f"{state.version.uri}export/")
+    return state.variant.path(state.version.uri)
 
 
 def document(state: builds.ExportState) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def document(state: builds.ExportState) -> dict[str, Any]:
         "last_updated": stamps.iso(state.ready.last_updated) if state.ready else None,
         "counts": state.ready.counts if state.ready else None,
         "json": {"size": state.ready.json_size, "sha256": state.ready.json_sha256} if state.ready else None,
-        "archives": [_archive(state.ready, form) for form in names.STORED] if state.ready else [],
+        "archives": [_archive(state.ready, form) for form in variants.stored(state.variant.key)] if state.ready else [],
     }
 
 
@@ -69,7 +69,7 @@ def _archive(build: ExportBuild, form: str) -> dict[str, Any]:
 
 def filename(build: ExportBuild, form: str) -> str:
     stamp = build.last_updated or timezone.now()
-    return names.filename(repo=build.repo_name, version=build.version_name, stamp=stamp, form=form)
+    return names.filename(repo=build.repo_name, version=build.title, stamp=stamp, form=form)
 
 
 def etag(build: ExportBuild, form: str) -> str:
@@ -81,7 +81,7 @@ def headers(state: builds.ExportState) -> dict[str, str]:
     told = {
         "Cache-Control": "no-store",
         "Vary": "Accept, Authorization, Prefer",
-        "Link": f'<{url(state)}status/>; rel="status"',
+        "Link": f'<{state.variant.path(state.version.uri, "status/")}>; rel="status"',
         "X-Export-Status": state.status,
     }
     if state.active or state.ready:

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from core import errors, jobs
 from core.models import User
+from exports.formats import variants
 from exports.jobs import build
 from exports.models import ExportBuild, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
-from exports.selectors import access
+from exports.selectors import access, builds
 
 _HOUR = timedelta(hours=1)
 
@@ -26,7 +27,9 @@ class Requested:
     outcome: str  # created | ready | active
 
 
-def request(version: RepoVersion, *, user: User | None, force: bool = False) -> Requested:
+def request(
+    version: RepoVersion, *, user: User | None, force: bool = False, variant: variants.Variant = variants.PLAIN
+) -> Requested:
     """Start a build unless an archive or a running build is there. Of simultaneous requests one wins."""
     if force and user is not None:
         access.over_repo(user, version.repo).demand("admin", user)
@@ -34,28 +37,32 @@ def request(version: RepoVersion, *, user: User | None, force: bool = False) -> 
         # one request at a time per version; the partial unique index stands behind it
         current = RepoVersion.objects.select_for_update(of=("self",)).select_related("current_build").get(pk=version.pk)
         # one statement for both questions, asked once the lock is held
-        found = _of_interest(version, user)
-        if any(one.version_id == version.pk and one.state in ACTIVE for one in found):
+        found = _of_interest(version, variant, user)
+        if any(_is_same(one, version, variant) and one.state in ACTIVE for one in found):
             return Requested(None, "active")
-        if not force and is_ready(current):
+        if not force and builds.ready_build(current, variant) is not None:
             return Requested(None, "ready")
         if user is not None and not user.is_staff:
             _check_quota([one for one in found if one.requested_by_id == user.pk])
-        return Requested(_start(version, user=user, force=force), "created")
+        return Requested(_start(version, user=user, force=force, variant=variant), "created")
 
 
-def _of_interest(version: RepoVersion, user: User | None) -> list[ExportBuild]:
-    """The version's active build and the builds that count against a user's quota."""
-    wanted = Q(version=version, state__in=ACTIVE)
+def _is_same(one: ExportBuild, version: RepoVersion, variant: variants.Variant) -> bool:
+    return one.version_id == version.pk and one.variant == variant.key
+
+
+def _of_interest(version: RepoVersion, variant: variants.Variant, user: User | None) -> list[ExportBuild]:
+    """The variant's active build and the builds that count against a user's quota."""
+    wanted = Q(version=version, variant=variant.key, state__in=ACTIVE)
     if user is not None and not user.is_staff:
         mine = Q(requested_by=user)
         wanted |= mine & Q(state__in=ACTIVE) | mine & Q(created_at__gt=timezone.now() - _HOUR)
-    found = ExportBuild.objects.filter(wanted).only("version_id", "requested_by_id", "state", "created_at")
+    found = ExportBuild.objects.filter(wanted).only("version_id", "variant", "requested_by_id", "state", "created_at")
     return list(found.order_by("created_at"))
 
 
 def is_ready(version: RepoVersion) -> bool:
-    return version.current_build is not None and version.current_build.state == BuildState.READY
+    return builds.ready_build(version) is not None
 
 
 def _check_quota(mine: list[ExportBuild]) -> None:
@@ -68,9 +75,14 @@ def _check_quota(mine: list[ExportBuild]) -> None:
         raise errors.Throttled("Too many exports were started for you.", retry_after=int(wait.total_seconds()) + 1)
 
 
-def _start(version: RepoVersion, *, user: User | None, force: bool) -> ExportBuild:
+def _start(
+    version: RepoVersion, *, user: User | None, force: bool, variant: variants.Variant = variants.PLAIN
+) -> ExportBuild:
     one = ExportBuild(
         version=version,
+        variant=variant.key,
+        label=variant.label,
+        base_id=variant.base,
         force=force,
         requested_by=user,
         repo_name=version.repo.mnemonic,
@@ -88,15 +100,34 @@ def automatic(version: RepoVersion, *, user: User | None) -> None:
     wanted = settings.EXPORTS_AUTO_BUILD
     if wanted == "always" or (wanted == "released" and version.released):
         with transaction.atomic():
-            if not ExportBuild.objects.filter(version=version, state__in=ACTIVE).exists():
+            if not ExportBuild.objects.filter(version=version, variant="", state__in=ACTIVE).exists():
                 _start(version, user=user, force=False)
 
 
-def delete(version: RepoVersion) -> bool:
+def variant_of(one: ExportBuild) -> variants.Variant:
+    """What has to be said to ask for a build's export again."""
+    return variants.Variant(one.variant, one.label, base=one.base_id)
+
+
+def rebuild(one: ExportBuild, *, user: User) -> Requested:
+    """Build the export of an earlier build again, whatever became of that."""
+    if one.version is None:
+        raise errors.NotFound("The version was deleted.")
+    return request(one.version, user=user, force=True, variant=variant_of(one))
+
+
+def delete_of(one: ExportBuild) -> bool:
+    """Delete the export a build belongs to."""
+    if one.version is None:
+        raise errors.NotFound("The version was deleted.")
+    return delete(one.version, variant_of(one))
+
+
+def delete(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -> bool:
     """Delete the archive and cancel what is being built; False when there was nothing. Final at once: links end with
     the row, a running worker cannot publish any more, blobs are swept later."""
     with transaction.atomic():
-        return build.end_all(RepoVersion.objects.filter(pk=version.pk))
+        return build.end_all(RepoVersion.objects.filter(pk=version.pk), variant=variant.key)
 
 
 def cancel(one: ExportBuild) -> bool:

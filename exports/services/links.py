@@ -45,7 +45,7 @@ def path(build: ExportBuild, form: str) -> str:
     """Path of a fresh link to a ready build's file."""
     if build.last_updated is None:
         raise errors.NotFound
-    name = names.filename(repo=build.repo_name, version=build.version_name, stamp=build.last_updated, form=form)
+    name = names.filename(repo=build.repo_name, version=build.title, stamp=build.last_updated, form=form)
     return names.link_path(sign(build.uuid, form), name)
 
 

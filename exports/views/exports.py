@@ -10,9 +10,9 @@ from rest_framework.request import Request
 
 from core import errors
 from exports import dialect
-from exports.formats import names, stamps
+from exports.formats import names, stamps, variants
 from exports.models import ExportBuild
-from exports.selectors import builds, files
+from exports.selectors import asked, builds, files
 from exports.serializers import exports as serializer
 from exports.services import exports as services
 from exports.services import links
@@ -49,18 +49,23 @@ class _OfVersion(base.View):
                 self.words = dialect.STATUSES[value.strip('"')]
                 self.applied = f"ocl-dialect={value.strip(chr(34))}"
 
-    def form(self) -> str:
+    def variant(self) -> variants.Variant:
+        """Which export of the version this is about."""
+        return variants.PLAIN
+
+    def form(self, variant: variants.Variant) -> str:
         """The archive format asked for: ``?format=``, else ``Accept``, else the setting; never 406."""
         asked = self.request.query_params.get("format")
         if asked is not None:
-            if asked not in names.FORMATS:
-                raise errors.Invalid(f'"{asked}" is not one of {", ".join(names.FORMATS)}.', field="format")
+            if asked not in variant.forms:
+                raise errors.Invalid(f'"{asked}" is not one of {", ".join(variant.forms)}.', field="format")
             return asked
         for kind in self.request.META.get("HTTP_ACCEPT", "").split(","):
             form = _ACCEPTED.get(kind.split(";")[0].strip().lower())
-            if form:
+            if form in variant.forms:
                 return form
-        return settings.EXPORTS_DEFAULT_FORMAT
+        default: str = settings.EXPORTS_DEFAULT_FORMAT
+        return default if default in variant.forms else variant.forms[0]
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         if self.applied:
@@ -75,8 +80,9 @@ class Export(_OfVersion):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         self.choose_dialect()
-        form, plain, streamed = self.form(), self.flag("noRedirect"), self.flag("stream")
-        state = builds.state_of(self.version)
+        variant = self.variant()
+        form, plain, streamed = self.form(variant), self.flag("noRedirect"), self.flag("stream")
+        state = builds.state_of(self.version, variant)
         if state.ready is None:
             return self.answer(state, status=self.words.pending if state.active else 204)
         if streamed:
@@ -94,14 +100,15 @@ class Export(_OfVersion):
         if force:
             self.demand("admin")
         self.choose_dialect()
-        form, plain = self.form(), self.flag("noRedirect")
-        requested = services.request(self.version, user=user, force=force)
+        variant = self.variant()
+        form, plain = self.form(variant), self.flag("noRedirect")
+        requested = services.request(self.version, user=user, force=force, variant=variant)
         if requested.build is not None:
-            state = builds.started(self.version, requested.build)
+            state = builds.started(self.version, requested.build, variant)
             return self.answer(state, status=202, body=serializer.document(state))
         if requested.outcome == "ready":
             self.version.refresh_from_db(fields=["current_build"])
-        state = builds.state_of(self.version)
+        state = builds.state_of(self.version, variant)
         if requested.outcome == "ready" and state.ready:
             return self.already_there(state, state.ready, form, plain=plain)
         body = {"detail": "An export of this version is already being created."}
@@ -112,9 +119,11 @@ class Export(_OfVersion):
         self.signed_in()
         self.demand("admin")
         self.choose_dialect()
-        was_there = services.delete(self.version)
-        self.version.current_build = None
-        state = builds.state_of(self.version)
+        variant = self.variant()
+        was_there = services.delete(self.version, variant)
+        if variant == variants.PLAIN:
+            self.version.current_build = None
+        state = builds.state_of(self.version, variant)
         status = self.words.deleted if was_there else self.words.nothing_to_delete
         return self.answer(state, status=status, body={"detail": "The export was deleted."} if status == 200 else None)
 
@@ -181,7 +190,7 @@ class Status(_OfVersion):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         self.choose_dialect()
-        state = builds.state_of(self.version)
+        state = builds.state_of(self.version, self.variant())
         if "text/html" in request.META.get("HTTP_ACCEPT", ""):
             response: HttpResponse = self.page(request, state)
         else:
@@ -194,6 +203,19 @@ class Status(_OfVersion):
         """The same for people; it refreshes itself while something is being built."""
         context = {"state": state, "status": serializer.document(state), "version": self.version, "repo": self.repo}
         return shortcuts.render(request._request, "exports/status.html", context)
+
+
+class _OfDelta(_OfVersion):
+    def variant(self) -> variants.Variant:
+        return asked.delta(self.version, self.request.query_params.get("since"))
+
+
+class Delta(_OfDelta, Export):
+    """What changed since another version or an instant, as an archive built like any export (contract §10.2)."""
+
+
+class DeltaStatus(_OfDelta, Status):
+    """The state of one delta."""
 
 
 class Processing(base.View):

@@ -1,0 +1,68 @@
+"""What a version can be exported as. Each variant has builds, states, links and files of its own; the plain one is the
+export of contract §2.3, the others are those of §10."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from urllib import parse
+
+from exports.formats import addresses, names, stamps
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``key`` tells a version's builds apart and says what to build, ``label`` stands in file names, ``place`` and
+    ``query`` make the address below ``export/``; ``base`` is the id of the version a delta starts from."""
+
+    key: str = ""
+    label: str = ""
+    place: str = ""
+    query: str = ""
+    forms: tuple[str, ...] = names.FORMATS
+    base: int | None = None
+
+    def path(self, version_uri: str, tail: str = "") -> str:
+        """The address of this export of a version, or of what lies below it, as it goes onto a request line."""
+        query = f"?{self.query}" if self.query else ""
+        return addresses.wire(f"{version_uri}export/{self.place}{tail}") + query
+
+
+PLAIN = Variant()
+_DELTA = "delta"
+
+
+def delta_of(base: int, name: str) -> Variant:
+    """What a version has become since another version of its repository."""
+    return Variant(
+        f"{_DELTA}:{base}", f"{_DELTA}_{name}", f"{_DELTA}/", parse.urlencode({"since": name}), names.FORMATS, base
+    )
+
+
+def delta_since(moment: dt.datetime) -> Variant:
+    """What changed in a version at or after an instant."""
+    since = stamps.iso(moment) or ""
+    query = parse.urlencode({"since": since})
+    return Variant(f"{_DELTA}@{since}", f"{_DELTA}_{stamps.digits(moment)}", f"{_DELTA}/", query)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A delta's key read back: from a version's id, or since an instant."""
+
+    base: int | None
+    moment: dt.datetime | None
+
+
+def read_delta(key: str) -> Delta | None:
+    """The delta a key stands for; None when it is another variant's."""
+    if key.startswith(f"{_DELTA}:"):
+        return Delta(int(key.partition(":")[2]), None)
+    if key.startswith(f"{_DELTA}@"):
+        return Delta(None, stamps.parse(key.partition("@")[2]))
+    return None
+
+
+def stored(key: str) -> tuple[str, ...]:
+    """The formats a build of a variant stores."""
+    return names.STORED
