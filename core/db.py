@@ -24,8 +24,9 @@ Params = Sequence[Any] | dict[str, Any]
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 _HEADER_SIZE: Final = 19  # signature, flags, length of the (empty) header extension
 _TRAILER: Final = b"\xff\xff"
-_FRAME_SIZE: Final = 6  # number of fields (always 1 here), length of the field
-_ONE_FIELD: Final = b"\0\1"
+_COUNT_SIZE: Final = 2  # number of fields, before them
+_LENGTH_SIZE: Final = 4  # before each field
+_NULL: Final = b"\xff\xff\xff\xff"  # the length of a NULL
 
 
 class Readable(Protocol):
@@ -72,7 +73,23 @@ def copy_out_binary(
     ``note`` is told how many rows it holds, and may raise. Returns the number of rows; raises ``ValueError`` when the
     query has not exactly one column.
     """
-    unframed = _Unframed(sink, block, note)
+    return copy_out_columns(sql, params, [sink], using=using, block=block, note=note)
+
+
+def copy_out_columns(
+    sql: str,
+    params: Params | None,
+    sinks: Sequence[streams.Sink],
+    *,
+    using: Using = "default",
+    block: int = streams.BLOCK,
+    note: Callable[[int], None] | None = None,
+) -> int:
+    """``copy_out_binary`` for a query with as many columns as ``sinks``: each column goes to its own, in one reading.
+
+    Blocks are passed on together, when those held for all sinks come to ``block`` bytes for each of them.
+    """
+    unframed = _Unframed(sinks, block * len(sinks), note)
     rows = _copy_expert(sql, params, unframed, using=using, options="FORMAT binary")
     unframed.flush()
     return rows
@@ -105,31 +122,42 @@ def _wrapped(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 class _Unframed:
-    """Strips what binary COPY puts round the rows of one column.
+    """Strips what binary COPY puts round the values of each row, one column for each sink.
 
     Relies on the protocol's promise that each CopyData message from the server holds exactly one row (PostgreSQL
     documentation, "Message Formats", CopyData) and that psycopg2 calls ``write`` once per message. The file header
-    comes glued to the first message. Each frame is checked against the length of its message.
+    comes glued to the first message. The lengths in each message are checked against its own.
     """
 
-    def __init__(self, sink: streams.Sink, block: int, note: Callable[[int], None] | None) -> None:
-        self._sink_write = sink.write
+    def __init__(self, sinks: Sequence[streams.Sink], block: int, note: Callable[[int], None] | None) -> None:
+        self._sinks = sinks
         self._block = block
         self._note = note
-        self._held: list[bytes] = []
+        self._count = len(sinks).to_bytes(2)
+        self._frame = _COUNT_SIZE + _LENGTH_SIZE * len(sinks)
+        self._held: list[list[bytes]] = [[] for _ in sinks]
         self._held_size = 0
+        self._rows = 0
         self._is_started = False
 
     def write(self, data: bytes, /) -> None:
         if not self._is_started:
             data = self._start(data)
-        size = len(data) - _FRAME_SIZE
-        if data[:2] != _ONE_FIELD or size < 0 or (size and int.from_bytes(data[2:6]) != size):
-            if data in (_TRAILER, b""):
-                return
-            raise ValueError("binary COPY needs a query with exactly one column")
-        self._held.append(data[_FRAME_SIZE:])
-        self._held_size += size
+        if data in (_TRAILER, b""):
+            return
+        place = _COUNT_SIZE
+        for held in self._held:
+            start = place + _LENGTH_SIZE
+            length = data[place:start]
+            place = start
+            if length != _NULL:
+                place += int.from_bytes(length)
+                held.append(data[start:place])
+        if place != len(data) or data[:_COUNT_SIZE] != self._count:
+            columns = "exactly one column" if len(self._sinks) == 1 else f"exactly {len(self._sinks)} columns"
+            raise ValueError(f"binary COPY needs a query with {columns}")
+        self._rows += 1
+        self._held_size += place - self._frame
         if self._held_size >= self._block:
             self.flush()
 
@@ -140,13 +168,17 @@ class _Unframed:
         return data[_HEADER_SIZE:]
 
     def flush(self) -> None:
-        if self._held_size:
-            block, rows = b"".join(self._held), len(self._held)
-            self._held.clear()
-            self._held_size = 0
-            if self._note:
-                self._note(rows)
-            self._sink_write(block)
+        if not self._rows:
+            return
+        blocks, rows = [b"".join(held) for held in self._held], self._rows
+        for held in self._held:
+            held.clear()
+        self._held_size = self._rows = 0
+        if self._note:
+            self._note(rows)
+        for sink, block in zip(self._sinks, blocks, strict=True):
+            if block:
+                sink.write(block)
 
 
 # --- COPY in --------------------------------------------------------------------------------------------------

@@ -81,6 +81,26 @@ def test_binary_rows_arrive_exactly_as_stored(lines: list[bytes | None], block: 
     assert all(len(each) >= block for each in sink.blocks[:-1])
 
 
+@with_database
+@given(rows=st.lists(st.tuples(*[st.none() | st.binary(max_size=900)] * 3), max_size=30), block=st.integers(1, 2000))
+def test_columns_go_to_their_own_sinks(rows: list[tuple[bytes | None, ...]], block: int) -> None:
+    sinks = [Blocks(), Blocks(), Blocks()]
+    told: list[int] = []
+    columns = [[row[n] for row in rows] for n in range(3)]
+    sql = (
+        "SELECT a, b, c FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) WITH ORDINALITY AS t (a, b, c, n) ORDER BY n"
+    )
+    assert db.copy_out_columns(sql, columns, sinks, block=block, note=told.append) == len(rows)
+    assert sum(told) == len(rows)
+    assert [b"".join(sink.blocks) for sink in sinks] == [b"".join(v or b"" for v in column) for column in columns]
+
+
+@pytest.mark.parametrize("columns", ["'a'", "1, 2, 3"])
+def test_columns_without_a_sink_are_refused(columns: str) -> None:
+    with pytest.raises(ValueError, match="exactly 2 columns"):
+        db.copy_out_columns(f"SELECT {columns}", None, [io.BytesIO(), io.BytesIO()])
+
+
 def test_binary_text_is_utf8_and_blocks_are_large() -> None:
     sink = Blocks()
     sql = "SELECT repeat('é\\,\t', 200) || E'\\r\\n' FROM generate_series(1, 3000)"
