@@ -112,6 +112,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         **env.db_url("DATABASE_URL", default="postgres://quincunx:quincunx@127.0.0.1:5432/quincunx"),
         "CONN_MAX_AGE": env.int("CONN_MAX_AGE", default=60),
         "CONN_HEALTH_CHECKS": True,
+        "ENGINE": "core.postgresql",
     }
 }
 DATABASES["default"].setdefault("OPTIONS", {})

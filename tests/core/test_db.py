@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import select
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import Error, OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import db
+from tests import house
 
 pytestmark = pytest.mark.django_db
 
@@ -309,3 +313,61 @@ def test_a_server_that_goes_away_in_a_copy_is_an_operational_error(copy: Callabl
         sql = "SELECT repeat('x', 1000) FROM generate_series(1, 100000)"
         copy(sql, None, Killing(pid), using=frozen.connection)
     assert frozen.connection.connection is None
+
+
+# --- health of a kept connection -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept() -> Iterator[BaseDatabaseWrapper]:
+    """A connection as a web process keeps it from one request to the next."""
+    own = connections["default"].copy()
+    own.settings_dict = {**own.settings_dict, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    yield own
+    own.close()
+
+
+def ask(own: BaseDatabaseWrapper) -> int:
+    """One request with one statement; the process id of the server's side."""
+    own.close_if_unusable_or_obsolete()
+    with own.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone() or (0,)
+    return int(pid)
+
+
+def test_a_kept_connection_is_not_asked_whether_it_lives(kept: BaseDatabaseWrapper) -> None:
+    pid = ask(kept)
+    kept.close_if_unusable_or_obsolete()
+    kept.close_if_health_check_failed()
+    assert kept.health_check_done
+    assert execute("SELECT query FROM pg_stat_activity WHERE pid = %s", pid) == [("SELECT pg_backend_pid()",)]
+    assert ask(kept) == pid
+
+
+def test_a_kept_connection_the_server_ended_is_replaced(kept: BaseDatabaseWrapper) -> None:
+    pid = ask(kept)
+    execute("SELECT pg_terminate_backend(%s, 5000)", pid)
+    assert ask(kept) not in (pid, 0)
+
+
+def test_a_kept_connection_with_news_is_asked(kept: BaseDatabaseWrapper) -> None:
+    """Something to read that is no farewell: the server is asked, and the connection stays."""
+    pid = ask(kept)
+    with kept.cursor() as cursor:
+        cursor.execute("LISTEN news")
+    other = connections["default"].copy()
+    with contextlib.closing(other), other.cursor() as cursor:
+        cursor.execute("NOTIFY news")
+    kept.close_if_unusable_or_obsolete()
+    house.wait_for(lambda: select.select([kept.connection], [], [], 0)[0], what="the news to arrive")
+    kept.close_if_health_check_failed()
+    assert execute("SELECT query FROM pg_stat_activity WHERE pid = %s", pid) == [("SELECT 1",)]
+    assert ask(kept) == pid
+
+
+def test_a_kept_connection_closed_here_is_replaced(kept: BaseDatabaseWrapper) -> None:
+    ask(kept)
+    assert kept.connection is not None
+    kept.connection.close()
+    assert ask(kept) > 0

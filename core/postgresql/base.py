@@ -1,0 +1,33 @@
+"""The backend's connection. Django looks for the class ``DatabaseWrapper`` in a module of this name."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Finds a connection that the server has ended without asking the server.
+
+    Django's check (``CONN_HEALTH_CHECKS``) is a ``SELECT 1`` for each connection a request uses: a round trip, and a
+    tenth of the CPU of a small request. A server that ends or dies closes its socket, and an idle connection whose
+    socket has nothing to read was not closed; only when there is something to read is the question asked. What
+    neither shows (a host that vanished without a word) the next statement meets as before.
+    """
+
+    def close_if_health_check_failed(self) -> None:
+        if self.connection is not None and not self.errors_occurred and _is_silent(self.connection):
+            self.health_check_done = True
+            return
+        super().close_if_health_check_failed()
+
+
+def _is_silent(raw: Any) -> bool:
+    """Whether the socket of a psycopg2 connection is open and has nothing to read."""
+    if raw.closed:
+        return False
+    watched = select.poll()
+    watched.register(raw.fileno(), select.POLLIN)
+    return not watched.poll(0)
