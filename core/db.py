@@ -8,6 +8,7 @@ Django's (``django.db.OperationalError`` …); errors of a sink come out unchang
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -317,6 +318,28 @@ def snapshot(using: str = "default", *, like: str | None = None) -> Iterator[Sna
     finally:
         # Closing, rather than ending the transaction, also stops a COPY that was left in the middle.
         connection.close()
+
+
+# --- kept plans -----------------------------------------------------------------------------------------------
+
+
+def prepared(sql: str, params: Sequence[Any], *, using: Using = "default") -> list[tuple[Any, ...]]:
+    """The rows of a statement that is planned once a connection (``PREPARE``), for the small ones asked all day long.
+
+    ``sql`` names its parameters ``$1``, ``$2`` …. Worth it where planning costs more than running: a primary key looked
+    up over four joins takes a tenth of the time. Not for patterns, which must be known to be planned well.
+    """
+    connection = _connection(using)
+    name = f"kept_{hashlib.blake2b(sql.encode(), digest_size=8).hexdigest()}"
+    with connection.cursor() as cursor:
+        kept: set[str] = connection.prepared  # type: ignore[attr-defined]  # core.postgresql
+        if name not in kept:
+            cursor.execute(f"PREPARE {name} AS {sql}")
+            kept.add(name)
+        places = f"({', '.join(['%s'] * len(params))})" if params else ""
+        cursor.execute(f"EXECUTE {name} {places}", params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 # --- locks and limits -----------------------------------------------------------------------------------------

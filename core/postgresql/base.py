@@ -17,6 +17,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     neither shows (a host that vanished without a word) the next statement meets as before.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.prepared: set[str] = set()
+        """Names of the statements prepared on the present connection, see ``core.db.prepared``."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self.prepared = set()
+        return super().get_new_connection(conn_params)
+
     def close_if_health_check_failed(self) -> None:
         if self.connection is not None and not self.errors_occurred and _is_silent(self.connection):
             self.health_check_done = True

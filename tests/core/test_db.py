@@ -345,6 +345,30 @@ def test_a_kept_connection_is_not_asked_whether_it_lives(kept: BaseDatabaseWrapp
     assert ask(kept) == pid
 
 
+def test_a_prepared_statement_is_planned_once_a_connection(kept: BaseDatabaseWrapper) -> None:
+    sql = "SELECT $1 || upper($2)"
+    assert db.prepared(sql, ["a", "b'"], using=kept) == [("aB'",)]
+    assert db.prepared(sql, ["%", None], using=kept) == [(None,)]
+    assert db.prepared("SELECT pg_backend_pid()", [], using=kept) == [(ask(kept),)]
+    count = "SELECT count(*) FROM pg_prepared_statements"
+    assert db.prepared(count, [], using=kept) == [(3,)]
+    assert db.prepared(count, [], using=kept) == [(3,)]
+    execute("SELECT pg_terminate_backend(%s, 5000)", ask(kept))
+    kept.close_if_unusable_or_obsolete()
+    assert db.prepared(sql, ["a", "b"], using=kept) == [("aB",)]
+    assert db.prepared(count, [], using=kept) == [(2,)]
+
+
+def test_a_prepared_statement_outlives_a_rollback(kept: BaseDatabaseWrapper) -> None:
+    with pytest.raises(Error):
+        db.prepared("SELECT 1 / $1::int", [0], using=kept)
+    assert db.prepared("SELECT 1 / $1::int", [1], using=kept) == [(1,)]
+    kept.set_autocommit(False)
+    db.prepared("SELECT $1", ["x"], using=kept)
+    kept.rollback()
+    assert db.prepared("SELECT $1", ["y"], using=kept) == [("y",)]
+
+
 def test_a_kept_connection_the_server_ended_is_replaced(kept: BaseDatabaseWrapper) -> None:
     pid = ask(kept)
     execute("SELECT pg_terminate_backend(%s, 5000)", pid)

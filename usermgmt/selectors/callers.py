@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+
+from core import db
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ _JOINS = """
 JOIN usermgmt_apiclient c ON c.id = k.client_id
 JOIN usermgmt_api a ON a.id = c.api_id
 JOIN core_user o ON o.id = c.owner_id"""
-_BY_KEY = f"{_COLUMNS} FROM usermgmt_clientcredential k {_JOINS} WHERE k.key = %s"
+_BY_KEY = f"{_COLUMNS} FROM usermgmt_clientcredential k {_JOINS} WHERE k.key = $1"
 _BY_TOKEN = f"""{_COLUMNS}, t.scopes, t.issued_at, t.expires_at
 FROM usermgmt_accesstoken t JOIN usermgmt_clientcredential k ON k.id = t.credential_id {_JOINS}
-WHERE t.sha256 = %s AND t.expires_at > statement_timestamp()"""
+WHERE t.sha256 = $1 AND t.expires_at > statement_timestamp()"""
 
 
 _BY_TOKEN_LENGTH = 15
@@ -63,10 +64,8 @@ def by_token(digest: str) -> Caller | None:
 
 
 def _caller(sql: str, value: str) -> Caller | None:
-    with connections[settings.USERMGMT_SEARCH_DATABASE].cursor() as cursor:
-        cursor.execute(sql, [value])
-        row = cursor.fetchone()
-    return _from_row(row) if row else None
+    rows = db.prepared(sql, [value], using=settings.USERMGMT_SEARCH_DATABASE)
+    return _from_row(rows[0]) if rows else None
 
 
 def _from_row(row: tuple[Any, ...]) -> Caller:

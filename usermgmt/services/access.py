@@ -97,10 +97,10 @@ def check_rate(caller: callers.Caller, presented: Presented, *, address: network
     _take([*_failures(presented, address, cost=0), rate], client=caller.client_id)
 
 
-def _take(counters: list[throttle.Counter], **details: int) -> None:
+def _take(counters: list[throttle.Counter], *, client: int | None = None) -> None:
     wait = throttle.take_all(counters).retry_after
     if wait:
-        raise errors.Throttled(retry_after=wait, **details)
+        raise errors.Throttled(retry_after=wait, client=client)
 
 
 def _failures(presented: Presented, address: networks.Address | None, *, cost: int) -> list[throttle.Counter]:
