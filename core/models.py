@@ -80,8 +80,13 @@ class User(AbstractBaseUser, PermissionsMixin):
             indexes.GinIndex(fields=["username_n"], opclasses=["gin_trgm_ops"], name="core_user_username_trgm"),
             indexes.GinIndex(fields=["name_n"], opclasses=["gin_trgm_ops"], name="core_user_name_trgm"),
             models.Index(fields=["username_n"], opclasses=["text_pattern_ops"], name="core_user_username_start"),
-            models.Index(fields=["first_n"], opclasses=["text_pattern_ops"], name="core_user_first_start"),
-            models.Index(fields=["last_n"], opclasses=["text_pattern_ops"], name="core_user_last_start"),
+            # With the id, so that the people of one name come in order; a popular name's page is its first entries.
+            models.Index(
+                fields=["first_n", "id"], opclasses=["text_pattern_ops", "int8_ops"], name="core_user_first_start"
+            ),
+            models.Index(
+                fields=["last_n", "id"], opclasses=["text_pattern_ops", "int8_ops"], name="core_user_last_start"
+            ),
         ]
 
     def __str__(self) -> str:

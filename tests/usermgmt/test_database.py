@@ -25,6 +25,8 @@ from usermgmt.services import crowd, doctor
         ("username", "احمدصفيان", "core_user_username_trgm"),
         ("name", "quintanilha", "core_user_name_trgm"),
         ("name", "صفيان", "core_user_name_trgm"),
+        ("name", "kowalski", "core_user_last_start"),
+        ("name", "المنصور", "core_user_last_start"),
         ("name", "john adams", "core_user_name_trgm"),
         ("name", "احمد صفيان", "core_user_name_trgm"),
         ("name", "小明 王", "core_user_name_trgm"),
@@ -41,6 +43,26 @@ def test_plans(crowded: None, kind: str, term: str, index: str) -> None:
     assert index in plan
     assert "Seq Scan on core_user u" not in plan
     assert "Seq Scan on core_emailaddress" not in plan
+
+
+@pytest.mark.django_db
+def test_a_page_of_a_popular_name_reads_that_page(crowded: None) -> None:
+    """UM25: the first hundred of a popular name come from the index in order, without the rest of the name."""
+    statement = directory.STATEMENTS["name"]("kowalski", 0, 100)
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT json) " + statement.sql, statement.params)
+        ((document,),) = cursor.fetchall()
+        cursor.execute("SELECT count(*) FROM core_user WHERE last_n = 'kowalski'")
+        ((bearers,),) = cursor.fetchall()
+    assert bearers > 200
+    assert all(scan["Actual Rows"] * scan["Actual Loops"] <= 101 for scan in scans(document[0]["Plan"]))
+    assert all(not scan.get("Rows Removed by Filter") for scan in scans(document[0]["Plan"]))
+
+
+def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a plan that read the table of people."""
+    below = [scan for child in plan.get("Plans", []) for scan in scans(child)]
+    return [*below, plan] if plan.get("Relation Name") == "core_user" else below
 
 
 @pytest.fixture(scope="module")

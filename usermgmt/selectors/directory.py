@@ -84,14 +84,20 @@ ORDER BY m.tier, m.id
 """
 
 
-def _tiers(ids: str, exact: str, prefix: str, rest: str) -> str:
-    """Three tiers of `ids` (a query ending in AND), then the page as `m`.
+def _exact(ids: str, *conditions: str) -> str:
+    """The first tier: each condition in the order of ids, so that an index ending in the id gives the page alone."""
+    each = " UNION ".join(f"({ids} {condition} ORDER BY id LIMIT %(reach)s)" for condition in conditions)
+    return f"SELECT id FROM ({each}) e"
+
+
+def _tiers(exact: str, ids: str, prefix: str, rest: str) -> str:
+    """Three tiers, `exact` and two of `ids` (a query ending in AND), then the page as `m`.
 
     The conditions on counts are constant within the statement: PostgreSQL skips a tier that is not needed. The limits
     are plain numbers because the planner guesses badly at computed ones.
     """
     return f"""
-t1 AS MATERIALIZED ({ids} {exact} ORDER BY id LIMIT %(reach)s),
+t1 AS MATERIALIZED ({exact} ORDER BY id LIMIT %(reach)s),
 t2 AS MATERIALIZED ({ids} {prefix} AND (SELECT count(*) FROM t1) < %(reach)s ORDER BY id LIMIT %(reach)s),
 t3 AS MATERIALIZED ({ids} {rest} AND (SELECT count(*) FROM t1) + (SELECT count(*) FROM t2) < %(reach)s
     ORDER BY id LIMIT %(reach)s),
@@ -105,8 +111,8 @@ _ACCOUNTS = f"SELECT u.id FROM core_user u WHERE {_VISIBLE} AND"
 _BY_USERNAME = (
     "WITH"
     + _tiers(
+        _exact(_ACCOUNTS, "u.username_n = %(plain)s"),
         _ACCOUNTS,
-        "u.username_n = %(plain)s",
         "u.username_n LIKE %(prefix)s AND u.username_n <> %(plain)s",
         "u.username_n LIKE %(inside)s AND u.username_n NOT LIKE %(prefix)s",
     )
@@ -115,9 +121,11 @@ _BY_USERNAME = (
 _BY_ONE_NAME = (
     "WITH"
     + _tiers(
+        _exact(_ACCOUNTS, "u.first_n = %(plain)s", "u.last_n = %(plain)s"),
         _ACCOUNTS,
-        "(u.first_n = %(plain)s OR u.last_n = %(plain)s)",
-        "(u.first_n LIKE %(prefix)s OR u.last_n LIKE %(prefix)s) AND u.first_n <> %(plain)s AND u.last_n <> %(plain)s",
+        # `longer` rather than `prefix`: the planner must not count those who have just this name, or it expects many
+        # where there are none and walks the primary key to its end.
+        "(u.first_n LIKE %(longer)s OR u.last_n LIKE %(longer)s) AND u.first_n <> %(plain)s AND u.last_n <> %(plain)s",
         "u.name_n LIKE %(inside)s AND u.first_n NOT LIKE %(prefix)s AND u.last_n NOT LIKE %(prefix)s",
     )
     + _PEOPLE
@@ -130,8 +138,8 @@ _OWNERS = f"""SELECT DISTINCT u.id FROM core_emailaddress e JOIN core_user u ON 
 _BY_EMAIL = (
     "WITH"
     + _tiers(
+        _exact(_OWNERS, "e.address_n = %(plain)s"),
         _OWNERS,
-        "e.address_n = %(plain)s",
         "e.address_n LIKE %(prefix)s AND " + _BETTER.format("= %(plain)s"),
         "e.address_n LIKE %(inside)s AND " + _BETTER.format("LIKE %(prefix)s"),
     )
@@ -171,6 +179,7 @@ def _patterns(plain: str, inside: str) -> dict[str, str]:
     return {
         "plain": plain,
         "prefix": names.like_literal(plain) + "%",
+        "longer": names.like_literal(plain) + "_%",
         "inside": "%" + names.like_literal(inside) + "%",
     }
 
