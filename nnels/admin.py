@@ -113,7 +113,7 @@ class ItemAdmin(admin.ModelAdmin[models.Item]):
     ordering = ("id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Item]:
-        return super().get_queryset(request).defer("search", "search_wide", "doc")
+        return super().get_queryset(request).defer("search_wide", "doc")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[models.Item], search_term: str
@@ -334,7 +334,7 @@ class UrlIssueAdmin(_ReadOnly, admin.ModelAdmin[models.UrlIssue]):
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.UrlIssue]:
-        return super().get_queryset(request).defer("item__search", "item__search_wide", "item__doc")
+        return super().get_queryset(request).defer("item__search_wide", "item__doc")
 
     @admin.display(description="item", ordering="item_id")
     def title(self, issue: models.UrlIssue) -> str:

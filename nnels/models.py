@@ -1,6 +1,6 @@
 """What is stored: accessible titles, their files, readers, token pairs and the log of issued links.
 
-Derived columns (`label_sort`, `…_n`, `formats`, `access_*`, `search`, `search_wide`, `doc`) are written by
+Derived columns (`label_sort`, `…_n`, `formats`, `access_*`, `search_wide`, `doc`) and search entries are written by
 `nnels.jobs.catalogue.refresh` only, in the transaction of the change they follow.
 """
 
@@ -112,7 +112,6 @@ class Item(models.Model):
     access_modes = _strings(editable=False)
     access_features = _strings(editable=False)
     access_hazards = _strings(editable=False)
-    search = SearchVectorField(null=True, editable=False)
     search_wide = SearchVectorField(null=True, editable=False)
     doc = models.TextField(default="", editable=False)
 
@@ -145,7 +144,6 @@ class Item(models.Model):
             GinIndex(fields=["creators_n"], name="nnels_item_creators", fastupdate=False),
             GinIndex(fields=["subjects_n"], name="nnels_item_subjects", fastupdate=False),
             GinIndex(fields=["formats"], name="nnels_item_formats", fastupdate=False),
-            GinIndex(fields=["search"], name="nnels_item_search", fastupdate=False),
             GinIndex(fields=["search_wide"], name="nnels_item_search_wide", fastupdate=False),
             GinIndex(OpClass("label_sort", "gin_trgm_ops"), name="nnels_item_label_trgm", fastupdate=False),
             GinIndex(OpClass("creators_flat", "gin_trgm_ops"), name="nnels_item_creators_trgm", fastupdate=False),
@@ -153,6 +151,24 @@ class Item(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.label}"
+
+
+class SearchEntry(models.Model):
+    """What keyword search reads of a published title: words of title, creators, ISBN and subjects.
+
+    Apart from the item, whose rows are ten times as long: a search for a common word reads every hit's row.
+    """
+
+    item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    title = models.TextField()
+    search = SearchVectorField()
+
+    class Meta:
+        ordering = ["item_id"]
+        indexes = [GinIndex(fields=["search"], name="nnels_searchentry_search", fastupdate=False)]
+
+    def __str__(self) -> str:
+        return f"words of {self.item_id}"
 
 
 class Format(models.TextChoices):

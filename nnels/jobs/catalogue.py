@@ -24,27 +24,32 @@ FORMAT_ORDER = {code: place for place, code in enumerate(models.Format.values)}
 _ACCESSIBILITY_LISTS = metadata.ACCESSIBILITY_LISTS
 
 _REFRESH = """
-UPDATE nnels_item AS i SET
-    label_sort = v.label_sort, creators_n = v.creators_n, creators_flat = v.creators_flat, subjects_n = v.subjects_n,
-    narrators_n = v.narrators_n, publisher_n = v.publisher_n, series_n = v.series_n, formats = v.formats,
-    access_modes = v.access_modes, access_features = v.access_features, access_hazards = v.access_hazards,
-    published_from = v.published_from, published_to = v.published_to, doc = v.doc,
-    search = nnels_narrow(v.title_words, v.creator_words, v.subject_words),
-    search_wide = nnels_narrow(v.title_words, v.creator_words, v.subject_words)
-        || setweight(nnels_vector(v.description_words), 'D')
-FROM jsonb_to_recordset(%s::jsonb) AS v(
-    id bigint, label_sort text, creators_n text[], creators_flat text, subjects_n text[], narrators_n text[],
-    publisher_n text, series_n text, formats text[], access_modes text[], access_features text[], access_hazards text[],
-    published_from date, published_to date, doc text, title_words text, creator_words text, subject_words text,
-    description_words text)
-WHERE i.id = v.id
+WITH v AS MATERIALIZED (
+    SELECT *, nnels_narrow(title_words, creator_words, subject_words) AS narrow FROM jsonb_to_recordset(%s::jsonb) AS v(
+        id bigint, label_sort text, creators_n text[], creators_flat text, subjects_n text[], narrators_n text[],
+        publisher_n text, series_n text, formats text[], access_modes text[], access_features text[],
+        access_hazards text[], published_from date, published_to date, doc text, title_words text, creator_words text,
+        subject_words text, description_words text, published boolean)
+), items AS (
+    UPDATE nnels_item AS i SET
+        label_sort = v.label_sort, creators_n = v.creators_n, creators_flat = v.creators_flat,
+        subjects_n = v.subjects_n, narrators_n = v.narrators_n, publisher_n = v.publisher_n, series_n = v.series_n,
+        formats = v.formats, access_modes = v.access_modes, access_features = v.access_features,
+        access_hazards = v.access_hazards, published_from = v.published_from, published_to = v.published_to,
+        doc = v.doc, search_wide = v.narrow || setweight(nnels_vector(v.description_words), 'D')
+    FROM v WHERE i.id = v.id
+), hidden AS (
+    DELETE FROM nnels_searchentry AS s USING v WHERE s.item_id = v.id AND NOT v.published
+)
+INSERT INTO nnels_searchentry (item_id, title, search) SELECT id, label_sort, narrow FROM v WHERE published
+ON CONFLICT (item_id) DO UPDATE SET title = excluded.title, search = excluded.search
 """
 
 
 def refresh(item_ids: Iterable[int]) -> None:
-    """Write every derived column of these items, and the download names of their files."""
+    """Write every derived column of these items, their search entries, and the download names of their files."""
     for batch in _batched(item_ids):
-        items = list(models.Item.objects.filter(id__in=batch).defer("search", "search_wide", "doc"))
+        items = list(models.Item.objects.filter(id__in=batch).defer("search_wide", "doc"))
         files: dict[int, list[models.File]] = {item.id: [] for item in items}
         for file in models.File.objects.filter(item_id__in=batch).order_by("item_id", "format", "part"):
             files[file.item_id].append(file)
@@ -79,6 +84,7 @@ def _derived(item: models.Item, files: Sequence[models.File]) -> dict[str, Any]:
     creators = [text.plain(name) for name in item.creators]
     return {
         "id": item.id,
+        "published": item.published,
         "label_sort": text.plain(item.label),
         "creators_n": creators,
         "creators_flat": "\n".join(creators),

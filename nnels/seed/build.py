@@ -1,4 +1,4 @@
-"""Making the demo titles: files, items, accounts, synthetic bulk. Repeatable: the same UUIDs, the same bytes."""
+"""Making the demo titles: files, items, accounts. Repeatable: the same UUIDs, the same bytes."""
 
 import hashlib
 import io
@@ -16,14 +16,13 @@ from nnels.seed import library
 
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _MODIFIED = "2020-01-01T00:00:00Z"
-_ACCESSIBILITY = {
+ACCESSIBILITY = {
     "accessMode": ["textual"],
     "accessModeSufficient": ["textual"],
     "accessibilityFeature": ["readingOrder", "structuralNavigation", "tableOfContents"],
     "accessibilityHazard": ["none"],
     "accessibilitySummary": "Text with headings and a table of contents; no images, sound or scripts.",
 }
-BULK_BATCH = 2000
 
 
 def uuid_of(work: library.Work) -> uuids.UUID:
@@ -123,7 +122,7 @@ def _store(work: library.Work) -> str:
         "publisher": "Quincunx",
         "rights": "open" if work.is_open else "restricted",
         "published": work.is_published,
-        "accessibility": _ACCESSIBILITY,
+        "accessibility": ACCESSIBILITY,
         "source": "seed",
     }
     uuid = uuid_of(work)
@@ -194,164 +193,3 @@ def _account(name: str, password: str, *, nid: int | None = None, is_staff: bool
     if nid is not None and not User.objects.filter(pk=nid).exists():
         fields["id"] = nid
     return User.objects.create_user(name, f"{name}@example.org", password, **fields)
-
-
-# --- bulk -----------------------------------------------------------------------------------------------------------
-
-_ADJECTIVES = [
-    "silent",
-    "white",
-    "golden",
-    "distant",
-    "broken",
-    "hidden",
-    "ancient",
-    "green",
-    "winter",
-    "northern",
-    "lost",
-    "burning",
-    "quiet",
-    "last",
-]
-_NOUNS = [
-    "whale",
-    "river",
-    "island",
-    "garden",
-    "mountain",
-    "letter",
-    "house",
-    "shadow",
-    "journey",
-    "forest",
-    "city",
-    "harbour",
-    "daughter",
-    "winter",
-]
-_FRENCH = [
-    "été",
-    "hiver",
-    "baleine",
-    "rivière",
-    "île",
-    "jardin",
-    "montagne",
-    "lettre",
-    "maison",
-    "ombre",
-    "voyage",
-    "forêt",
-    "ville",
-    "québécois",
-]
-_FAMILIES = [
-    "Tremblay",
-    "Gagnon",
-    "Melville",
-    "Roy",
-    "Côté",
-    "Bouchard",
-    "Smith",
-    "Brown",
-    "Martin",
-    "Lee",
-    "Wilson",
-    "Gauthier",
-    "Morin",
-    "Dubé",
-]
-_GIVEN = [
-    "Anne",
-    "Jean",
-    "Marie",
-    "Herman",
-    "Émile",
-    "Louise",
-    "John",
-    "Sarah",
-    "Thomas",
-    "Zoé",
-    "François",
-    "Ruth",
-    "Noël",
-    "Alice",
-]
-_SUBJECTS = [
-    "Whaling",
-    "Travel",
-    "Orphans",
-    "Detectives",
-    "Rivers",
-    "History",
-    "Canada",
-    "Québec",
-    "Cooking",
-    "Dogs",
-    "Music",
-    "Science",
-    "Poetry",
-]
-
-
-def bulk(count: int, *, files_each: int = 4) -> int:
-    """Add synthetic titles up to `count`; their files share the blobs of one seeded work."""
-    made = models.Item.objects.filter(source="bulk").count()
-    shared = _shared_contents()[:files_each]
-    while made < count:
-        numbers = range(made, min(count, made + BULK_BATCH))
-        with transaction.atomic():
-            _bulk_batch(numbers, shared)
-        made += len(numbers)
-    restart_sequence()
-    return made
-
-
-def _shared_contents() -> list[tuple[str, bytes]]:
-    shared = list(contents(library.WORKS[0]).items())
-    for code, content in shared:
-        blobs.put(f"nnels/bulk/{code}.{recognise.EXTENSIONS[code]}", content, recognise.MEDIA_TYPES[code])
-    return shared
-
-
-def _bulk_batch(numbers: range, shared: list[tuple[str, bytes]]) -> None:
-    items = models.Item.objects.bulk_create([_synthetic(number) for number in numbers])
-    files = []
-    for item in items:
-        for code, content in shared:
-            digest = hashlib.sha256(content).hexdigest()
-            key = f"nnels/bulk/{code}.{recognise.EXTENSIONS[code]}"
-            files.append(
-                models.File(
-                    item=item, format=code, media_type=recognise.MEDIA_TYPES[code], name="", bytes=len(content),
-                    sha256=digest, blob_key=key,
-                )
-            )  # fmt: skip
-    models.File.objects.bulk_create(files)
-    catalogue.refresh([item.pk for item in items])
-    catalogue.bump()
-
-
-def _synthetic(number: int) -> models.Item:
-    """A title of words that repeat with different periods, so that searches have few, many and very many hits."""
-
-    def pick(words: list[str], period: int) -> str:
-        return words[(number // period + number * 7) % len(words)]
-
-    is_french = number % 5 == 0
-    noun = pick(_FRENCH if is_french else _NOUNS, 3)
-    label = f"{pick(_ADJECTIVES, 1).capitalize()} {noun} {number}"
-    return models.Item(
-        uuid=uuids.uuid5(metadata.NAMESPACE, f"bulk:{number}"),
-        label=label,
-        creators=[f"{pick(_FAMILIES, 5)}, {pick(_GIVEN, 11)}"],
-        languages=["fra" if is_french else "eng"],
-        isbn=[],
-        published_date=str(1800 + number % 220),
-        subjects=[pick(_SUBJECTS, 2), pick(_SUBJECTS, 17)],
-        description=f"The {pick(_ADJECTIVES, 13)} {pick(_NOUNS, 19)} of volume {number}.",
-        rights="open" if number % 10 == 0 else "restricted",
-        accessibility=_ACCESSIBILITY,
-        source="bulk",
-    )

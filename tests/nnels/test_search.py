@@ -74,9 +74,9 @@ def test_operators(client: Any, token: str, shelf: None) -> None:
 def test_stop_word_with_exclusion_does_not_scan(shelf: None) -> None:
     """N41: `the -whale` is not "all but whale": an index serves it."""
     query = text.query("the -whale")
-    match, bound = search._tsquery(query)
+    match = search._tsquery(query)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT querytree({match}), querytree(!!nnels_query('\"whale\"'))", bound)
+        cursor.execute(f"SELECT querytree({match.text}), querytree(!!nnels_query('\"whale\"'))", match.bound)
         with_positive, without = cursor.fetchone()
     # PostgreSQL's word for "no index can serve this" is T.
     assert without == "T"

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from core import blobs
 from nnels import models
 from nnels.formats import epub
-from nnels.seed import build, library
+from nnels.seed import build, library, synthetic
 from tests.nnels import conftest as house
 
 pytestmark = pytest.mark.django_db
@@ -135,12 +135,20 @@ def test_accounts_need_debug(running_house: Any) -> None:
         seed("--demo-accounts")
 
 
-def test_bulk(running_house: Any) -> None:
-    """N49: synthetic titles share a few blobs, are searchable and can be topped up."""
-    assert "2100 synthetic" in seed("--items", "2100")
-    assert "2150 synthetic" in seed("--items", "2150")
+def test_bulk(client: Any, token: str, running_house: Any, monkeypatch: Any) -> None:
+    """N49: synthetic titles share a few blobs, are searchable, the same on every run, and can be topped up."""
+    monkeypatch.setattr(synthetic, "BATCH", 100)
+    assert "210 synthetic" in seed("--items", "210")
+    assert "215 synthetic" in seed("--items", "215")
+    assert "215 synthetic" in seed("--items", "100")
     bulk = models.File.objects.filter(item__source="bulk")
-    assert bulk.count() == 4 * 2150
+    assert bulk.count() == 4 * 215
+    corpus = synthetic.Corpus.make()
+    labels = [corpus.item(number).label for number in range(215)]
+    stored = models.Item.objects.filter(source="bulk").order_by("id").values_list("label", flat=True)
+    assert list(stored) == labels
+    found = client.get("/api/basic_search/fiction?fields=id", headers={"access-token": token}).json()
+    assert 40 < found["count"] < 215
     keys = set(bulk.values_list("blob_key", flat=True))
     assert len(keys) == 4
     assert all(blobs.stat(key) for key in keys)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from core import demo
-from nnels.seed import build
+from nnels.seed import build, synthetic
 
 
 class Command(BaseCommand):
@@ -30,4 +30,4 @@ class Command(BaseCommand):
             names = build.accounts(staff_password=demo.secret("nnels_staff_password"))
             self.stdout.write(f"accounts: {', '.join(names)}")
         if items:
-            self.stdout.write(f"{build.bulk(items)} synthetic titles")
+            self.stdout.write(f"{synthetic.bulk(items)} synthetic titles")
