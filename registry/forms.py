@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError
 
 from core import errors
 from registry import selectors
+from registry.jobs import edit
 from registry.models import Account, Harvest, HarvestType, Organization, Subscription
-from registry.services import accounts, harvests
+from registry.services import accounts
 
 AUTO = {"dir": "auto"}
 
@@ -63,7 +64,7 @@ class SourceForm(forms.ModelForm[Harvest]):
 
 def _checked_url(text: str) -> str:
     try:
-        return harvests.checked_url(text, field="url")
+        return edit.checked_url(text, field="url")
     except errors.Invalid as fact:
         raise ValidationError(fact.message) from fact
 

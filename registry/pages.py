@@ -20,6 +20,7 @@ from core import errors, net, throttle
 from core import views as core_views
 from core.models import User
 from registry import forms, selectors, serializers
+from registry.jobs import edit as edits
 from registry.jobs import preview as previews
 from registry.models import Harvest, HarvestRun, HarvestType
 from registry.services import accounts, harvests
@@ -164,7 +165,7 @@ def edit(request: HttpRequest, uid: str) -> HttpResponse:
     harvest, access = manageable(request, uid)
     form = forms.SourceForm(request.POST or None, instance=harvest, access=access)
     if request.method == "POST" and form.is_valid():
-        harvests.save(selectors.harvest(uid), form.cleaned_data, access=access)
+        edits.save(selectors.harvest(uid), form.cleaned_data, access=access)
         messages.success(request, "The changes were saved.")
         return redirect("registry-source", uid)
     return render(request, "registry/source_form.html", {"form": form, "title": "Edit the source", "uid": uid})

@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from core import errors
-from core.models import ApiToken, EmailAddress, User
+from core import jobs as core_jobs
+from core.models import ApiToken, EmailAddress, Job, User
 from registry.formats import report
 from registry.models import (
     Account,
@@ -342,14 +344,37 @@ def served_file(slug: str, name: str) -> Record:
 
 
 def live_blobs(keys: Collection[str]) -> set[str]:
-    """Those of the given keys whose bytes somebody still needs: a record or a run in progress."""
+    """Those of the given keys whose bytes somebody still needs: a record, a job in progress, a report's reader."""
     by_hash = {key.rpartition("/")[2]: key for key in keys if key.startswith("registry/docs/")}
     uploads = {key for key in keys if key.startswith("registry/uploads/")}
-    active = HarvestRun.objects.filter(state__in=HarvestRun.ACTIVE, job__params__upload__in=uploads)
-    kept = {key for key in keys if key not in uploads and not key.startswith("registry/docs/")}
-    kept |= set(active.values_list("job__params__upload", flat=True))
+    reports = {key for key in keys if key.startswith("registry/reports/")}
+    kept = set(keys) - uploads - reports - set(by_hash.values())
+    active = Job.objects.filter(kind__startswith="registry.", state__in=core_jobs.ACTIVE, params__upload__in=uploads)
+    kept |= set(active.values_list("params__upload", flat=True))
+    kept |= set(
+        Job.objects.filter(kind__in=ERRANDS, result__report__in=reports).values_list("result__report", flat=True)
+    )
     hashes = list(by_hash)
     for model in (Record, StagedRecord):
         live = model.objects.filter(content_sha256__in=hashes).values_list("content_sha256", flat=True)
         kept |= {by_hash[sha256] for sha256 in live.distinct()}
     return kept
+
+
+# --- errands ----------------------------------------------------------------------------------------------------
+
+ERRANDS: Final = ("registry.import", "registry.check")
+
+
+def errand(number: UUID) -> Job:
+    """An import or a check an operator asked for."""
+    found = Job.objects.filter(pk=number, kind__in=ERRANDS).first()
+    if found is None:
+        raise errors.NotFound(code="not_found")
+    return found
+
+
+def last_errands() -> list[Job]:
+    """The newest imports and checks."""
+    rows = Job.objects.filter(kind__in=ERRANDS).select_related("requested_by").order_by("-created_at", "-id")
+    return list(rows[:20])

@@ -9,7 +9,7 @@ from django.conf import settings
 from core import clock
 from core import jobs as core_jobs
 from core.models import Job
-from registry.jobs import ckan, finish, harvest, remove, request
+from registry.jobs import ckan, errands, finish, harvest, remove, request
 
 
 def _words(job: Job) -> dict[str, str]:
@@ -29,6 +29,8 @@ core_jobs.register(
     )
 )
 core_jobs.register(core_jobs.Kind(request.DELETE_KIND, remove.work, time_limit=3600))
+for name, errand in errands.KINDS.items():
+    core_jobs.register(core_jobs.Kind(name, errand, time_limit=3600))
 core_jobs.register(core_jobs.Kind("registry.ckan", ckan.work, time_limit=60))
 
 clock.register(clock.Tick("registry.schedule", timedelta(minutes=5), request.queue_due))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import re
+import uuid
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from core import jobs
 from core.models import User
+from registry import selectors
 from registry.demo import source as demo_source
+from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
 from tests.registry.conftest import PASSWORD, run
 from tests.registry.test_api import pair
@@ -106,3 +113,147 @@ def test_cancel_of_a_run_that_just_ended(staff: Client, add_harvest: Add, monkey
     monkeypatch.setattr(jobs, "cancel", lambda _job: False)
     assert act(staff, "harvest", "cancel", harvest).status_code == 302
     assert "has just ended" in staff.get("/admin/registry/harvest/").content.decode()
+
+
+# --- uploads ------------------------------------------------------------------------------------------------------
+
+
+def uploaded(client: Client, path: str, name: str, content: str | bytes, **fields: str) -> Any:
+    """Send a file to one of the pages that take one, do the job, and show what became of it."""
+    body = content.encode() if isinstance(content, str) else content
+    answer = client.post(path, {"file": SimpleUploadedFile(name, body), **fields})
+    assert answer.status_code == 302, answer.content
+    jobs.run_queued()
+    return client.get(answer["Location"])
+
+
+def report_of(client: Client, page: Any) -> str:
+    address = re.search(r'href="([^"]+report\.csv)"', page.content.decode())
+    assert address, page.content
+    answer = client.get(address[1])
+    assert answer["Content-Type"] == "text/csv"
+    return b"".join(answer.streaming_content).decode()
+
+
+def test_upload_organizations(staff: Client) -> None:
+    """X48: admin takes files of organisations as the command does, tells the counts and keeps the whole report."""
+    assert b"/admin/registry/organization/import/" in staff.get("/admin/registry/organization/").content
+    path = "/admin/registry/organization/import/"
+    assert staff.get(path).status_code == 200
+    rows = "name,url\nPacIOOS,http://p.example.org/\nBad,ftp://x/\n"
+    page = uploaded(staff, path, "o.csv", rows)
+    assert b"<strong>succeeded</strong>" in page.content
+    assert Organization.objects.get().name == "PacIOOS"
+    lines = report_of(staff, page).splitlines()
+    assert lines[0] == "line,key,outcome,reason"
+    assert lines[1] == "2,PacIOOS,created,"
+    assert lines[2].startswith("3,Bad,rejected,url: ")
+    assert b"must be an http or https URL" in page.content
+    again = uploaded(staff, path, "o.csv", rows, strict="on")
+    assert b"Nothing was written." in again.content
+    unreadable = uploaded(staff, path, "o.csv", b"\xff\xfe\x00")
+    assert b"the file is not UTF-8" in unreadable.content
+    assert staff.post(path).status_code == 200, "no file, no job"
+    assert Organization.objects.count() == 1
+
+
+def test_upload_harvests_and_users(staff: Client, organization: Organization) -> None:
+    """X48: admin takes files of harvests and people with the commands' flags; importing starts no harvest."""
+    harvests = '[{"_id":"n3N6xBLyZIs9LGwEF","name":"W","url":"http://w.example.org/","organization":"New"}]'
+    refused = uploaded(staff, "/admin/registry/harvest/import/", "h.json", harvests)
+    assert b"is unknown" in refused.content
+    tried = uploaded(
+        staff, "/admin/registry/harvest/import/", "h.json", harvests, create_organizations="on", dry_run="on"
+    )
+    assert b"Nothing was written." in tried.content
+    assert not Harvest.objects.exists()
+    uploaded(staff, "/admin/registry/harvest/import/", "h.json", harvests, create_organizations="on")
+    assert Harvest.objects.get().organization.name == "New"
+    people = "email,name,organizations,approved\nnina@example.org,Nina Kai,PacIOOS,true\n"
+    uploaded(staff, "/admin/registry/account/import/", "u.csv", people)
+    assert Account.objects.get(user__email="nina@example.org").approved
+    assert not HarvestRun.objects.exists()
+
+
+def test_upload_documents(staff: Client, add_harvest: Add) -> None:
+    """X48: admin takes a zip of documents for a harvest; a run makes them its records."""
+    harvest = add_harvest()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"d{number}.xml", samples.iso19139(number))
+    path = f"/admin/registry/harvest/{harvest.pk}/documents/"
+    page = uploaded(staff, path, "d.zip", packed.getvalue())
+    made = HarvestRun.objects.get()
+    assert (page.status_code, made.state, made.trigger, made.good) == (200, "ok", "import", 3)
+    assert b"the file is no zip" in staff.post(path, {"file": SimpleUploadedFile("d.zip", b"no zip")}).content
+    assert HarvestRun.objects.count() == 1
+
+
+def test_check(staff: Client, add_harvest: Add, source: demo_source.Source) -> None:
+    """X48: admin checks a document, a zip and a source with a report, and stores none of it."""
+    path = "/admin/registry/harvest/check/"
+    invalid = samples.iso19139(8).replace(b"gmd:dateStamp", b"gmd:dateOfStamp")
+    page = uploaded(staff, path, "one.xml", invalid)
+    assert re.search(rb"<th[^>]*>bad</th><td>1</td>", page.content)
+    assert report_of(staff, page).splitlines()[1].startswith("schema,error,schema,one.xml,")
+    source.put("invalid.xml", invalid)
+    harvest = add_harvest()
+    answer = staff.post(path, {"url": harvest.url, "harvest_type": "WAF"})
+    jobs.run_queued()
+    shown = staff.get(answer["Location"]).content
+    assert re.search(rb"<th[^>]*>documents</th><td>7</td>", shown)
+    assert re.search(rb"<th[^>]*>good</th><td>6</td>", shown)
+    refused = staff.post(path, {"url": "ftp://example.org/", "harvest_type": "WAF"})
+    assert b"must be an http or https URL" in refused.content
+    assert b"Give a file or an address." in staff.post(path, {"harvest_type": "WAF"}).content
+    assert not Record.objects.exists()
+
+
+def test_uploads_are_for_operators(client: Client, add_harvest: Add, owner: User) -> None:
+    """X51: who has no right to the tables can neither upload, nor read reports, nor press a harvest's buttons."""
+    harvest = add_harvest()
+    owner.is_staff = True
+    owner.save()
+    client.force_login(owner)
+    paths = ["harvest/import/", "organization/import/", "account/import/", "harvest/check/"]
+    paths += [f"harvest/{harvest.pk}/documents/", f"harvest/{harvest.pk}/act/harvest_now/"]
+    paths += [f"harvest/errands/{uuid.uuid4()}/", f"harvest/errands/{uuid.uuid4()}/report.csv"]
+    for path in paths:
+        assert client.post(f"/admin/registry/{path}").status_code == 403, path
+    assert not jobs.Job.objects.exists()
+
+
+def test_buttons_of_a_harvest(staff: Client, add_harvest: Add) -> None:
+    """X52: the page of a harvest has buttons that run, cancel and pause it, and shows its last runs."""
+    harvest = add_harvest()
+    page = f"/admin/registry/harvest/{harvest.pk}/change/"
+    act = f"/admin/registry/harvest/{harvest.pk}/act"
+    assert staff.get(f"{act}/harvest_now/").status_code == 404, "not by GET"
+    assert staff.post(f"{act}/remove/").status_code == 404
+    assert staff.post(f"{act}/harvest_now/")["Location"] == page
+    assert HarvestRun.objects.get().state == "queued"
+    staff.post(f"{act}/cancel/")
+    assert HarvestRun.objects.get().state == "cancelled"
+    for name, paused in (("pause", True), ("resume", False)):
+        staff.post(f"{act}/{name}/")
+        harvest.refresh_from_db()
+        assert harvest.paused is paused
+    made = run(harvest)
+    shown = staff.get(page).content.decode()
+    assert f"/admin/registry/harvestrun/{made.pk}/change/" in shown
+    assert "6 of 6" in shown
+
+
+def test_reports_outlive_the_sweep(staff: Client) -> None:
+    """X48: the sweep keeps reports for as long as their jobs are kept, and uploads until they were read."""
+    page = uploaded(staff, "/admin/registry/organization/import/", "o.csv", "name\nPacIOOS\n")
+    report = jobs.Job.objects.get().result["report"]
+    staff.post("/admin/registry/organization/import/", {"file": SimpleUploadedFile("p.csv", b"name\nAOOS\n")})
+    waiting = jobs.Job.objects.get(state="queued").params["upload"]
+    keys = {report, waiting, "registry/reports/gone.csv", "registry/uploads/gone.csv", "registry/docs/aa/aa"}
+    assert selectors.live_blobs(keys) == {report, waiting}
+    assert page.status_code == 200
+    jobs.run_queued()
+    jobs.Job.objects.all().delete()
+    assert selectors.live_blobs(keys) == set()

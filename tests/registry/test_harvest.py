@@ -16,10 +16,9 @@ from core.models import Mail
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
-from registry.jobs import fetch, request
+from registry.jobs import edit, fetch, request
 from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
-from registry.services import harvests
 from tests.registry.conftest import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -364,7 +363,7 @@ def test_moved_during_a_run(
 
     def moved_meanwhile(self: harvest_job._Harvesting) -> None:
         guard(self)
-        harvests.save(selectors.harvest(harvest.uid), {"organization": other}, access=selectors.Access(is_admin=True))
+        edit.save(selectors.harvest(harvest.uid), {"organization": other}, access=selectors.Access(is_admin=True))
 
     monkeypatch.setattr(harvest_job._Harvesting, "_guard", moved_meanwhile)
     assert run(harvest).state == "ok"
@@ -378,7 +377,7 @@ def test_edit_keeps_the_counters(add_harvest: Add) -> None:
     harvest = add_harvest()
     seen = selectors.harvest(harvest.uid)
     run(harvest)
-    harvests.save(seen, {"name": "Renamed"}, access=selectors.Access(is_admin=True))
+    edit.save(seen, {"name": "Renamed"}, access=selectors.Access(is_admin=True))
     harvest.refresh_from_db()
     assert (harvest.name, harvest.last_status, harvest.last_record_count) == ("Renamed", "ok", 6)
     assert harvest.last_finished is not None

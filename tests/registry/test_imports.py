@@ -282,9 +282,9 @@ def test_factory(add_person: Callable[..., User]) -> None:
     """X48: importing a known person fills what is missing and takes nothing away."""
     user = add_person("ana")
     row = formats.Row(1, {"email": "ANA@example.org", "name": "Other Name", "approved": "false"})
-    from registry.services import imports
+    from registry.jobs import bring_in
 
-    outcome = imports.run([row], imports.person, imports.Options())
+    outcome = bring_in.run([row], "users", bring_in.Options())
     user.refresh_from_db()
     assert outcome.lines[0][2] == "updated"
     assert (user.first_name, user.registry_account.approved) == ("Other", True)

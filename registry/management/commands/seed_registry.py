@@ -12,8 +12,8 @@ from django.db import transaction
 from core import demo
 from core.models import User
 from registry import demo as registry_demo
+from registry.jobs import edit
 from registry.models import Account, Harvest, Organization
-from registry.services import imports
 
 ORGANIZATIONS: Final = (
     ("PacIOOS", "Pacific Islands Ocean Observing System"),
@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
     def _organization(self, name: str, description: str) -> Organization:
         found = Organization.objects.filter(name=name).first()
-        return found or imports.create_organization(name, description=description)
+        return found or edit.create_organization(name, description=description)
 
     def _user(self, organization: Organization) -> User:
         user = User.objects.filter(addresses__address=registry_demo.EMAIL).first()

@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from core import auth, errors
-from core.models import User
+from core.admin import ReadOnly
 from registry import selectors
+from registry.admin import errands
 from registry.formats import imports, report
+from registry.jobs import edit
 from registry.models import Account, Harvest, HarvestRun, Organization, Record, Subscription
 from registry.services import accounts, harvests
-from registry.services import imports as import_services
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
-    """A table to look at."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+def progress(run: HarvestRun) -> str:
+    """How far a run is, or was when it ended."""
+    done, total = run.job.progress.get("done"), run.job.progress.get("total")
+    return f"{done} of {total}" if total else ""
 
 
-def person(request: HttpRequest) -> User | None:
-    """Who acts."""
-    return request.user if isinstance(request.user, User) else None
+class Importing(admin.ModelAdmin[Any]):
+    """A table that takes files: `what` of them, with a button above the list."""
+
+    what: ClassVar[str]
+    change_list_template = "registry/admin/change_list.html"
+
+    @property
+    def tools(self) -> list[tuple[str, str]]:
+        """Buttons above the list: name of the address, words."""
+        return [(f"admin:registry_import_{self.what}", errands.TITLES[self.what])]
+
+    def get_urls(self) -> list[URLPattern]:
+        bring_in = self.admin_site.admin_view(self.bring_in)
+        return [path("import/", bring_in, name=f"registry_import_{self.what}"), *super().get_urls()]
+
+    def bring_in(self, request: HttpRequest) -> HttpResponse:
+        """The page behind the button; people may log in and own things, so who imports them may do both."""
+        if not self.has_add_permission(request) or not self.has_change_permission(request):
+            raise PermissionDenied
+        return errands.import_page(self, request, self.what)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        tools = self.tools if self.has_add_permission(request) else []
+        return super().changelist_view(request, {"tools": tools, **(extra_context or {})})
 
 
 @admin.register(Organization)
-class Organizations(admin.ModelAdmin[Organization]):
+class Organizations(Importing):
+    what = "organizations"
     list_display = ["name", "slug", "url"]
     search_fields = ["name", "slug"]
     readonly_fields = ["slug", "waf_version", "waf_changed_at"]
@@ -52,7 +69,7 @@ class Organizations(admin.ModelAdmin[Organization]):
             super().save_model(request, obj, form, change)
             return
         fields = ("description", "url", "logo_url", "ckan_harvest_url")
-        made = import_services.create_organization(obj.name, **{name: getattr(obj, name) for name in fields})
+        made = edit.create_organization(obj.name, **{name: getattr(obj, name) for name in fields})
         obj.pk, obj.slug = made.pk, made.slug
 
     def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
@@ -61,7 +78,9 @@ class Organizations(admin.ModelAdmin[Organization]):
 
 
 @admin.register(Harvest)
-class Harvests(admin.ModelAdmin[Harvest]):
+class Harvests(Importing):
+    what = "harvests"
+    change_form_template = "registry/admin/harvest.html"
     list_display = [
         "name",
         "organization",
@@ -87,12 +106,74 @@ class Harvests(admin.ModelAdmin[Harvest]):
         "last_bad_count",
         "next_due",
         "active_run",
+        "history",
         "good_and_bad",
     ]
     actions = ["harvest_now", "cancel", "pause", "resume", "accept_shrink", "revalidate", "export_csv", "remove"]
 
+    @property
+    def tools(self) -> list[tuple[str, str]]:
+        return [*super().tools, ("admin:registry_check", "Check documents or a source")]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("check/", view(self.check_documents), name="registry_check"),
+            path("errands/<uuid:number>/", view(self.errand), name="registry_errand"),
+            path("errands/<uuid:number>/report.csv", view(self.report), name="registry_report"),
+            path("<int:pk>/documents/", view(self.documents), name="registry_documents"),
+            path("<int:pk>/act/<slug:name>/", view(self.act), name="registry_act"),
+            *super().get_urls(),
+        ]
+
+    def check_documents(self, request: HttpRequest) -> HttpResponse:
+        """The page behind the button Check."""
+        self._refuse_strangers(request)
+        return errands.check_page(self, request)
+
+    def errand(self, request: HttpRequest, number: UUID) -> HttpResponse:
+        """What became of an import or check."""
+        self._refuse_strangers(request)
+        return errands.errand_page(self, request, number)
+
+    def report(self, request: HttpRequest, number: UUID) -> HttpResponseBase:
+        """The whole report of an import or check."""
+        self._refuse_strangers(request)
+        return errands.report_file(number)
+
+    def documents(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page behind the button Import documents."""
+        self._refuse_strangers(request)
+        return errands.documents_page(self, request, pk)
+
+    def act(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """One of the buttons of a harvest's page."""
+        self._refuse_strangers(request)
+        if request.method != "POST" or name not in self.acts:
+            raise Http404
+        getattr(self, name)(request, self.get_queryset(request).filter(pk=pk))
+        return HttpResponseRedirect(reverse("admin:registry_harvest_change", args=[pk]))
+
+    def _refuse_strangers(self, request: HttpRequest) -> None:
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        acts = list(self.acts.items()) if self.has_change_permission(request) else []
+        return super().change_view(request, object_id, form_url, {"acts": acts, **(extra_context or {})})
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Harvest]:
         return selectors.with_active_run(super().get_queryset(request))
+
+    acts: ClassVar = {
+        "harvest_now": "Harvest now",
+        "cancel": "Cancel the run",
+        "pause": "Pause",
+        "resume": "Resume",
+        "accept_shrink": "Accept shrink and re-run",
+    }
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Deleting is asynchronous, so Django's own action is not offered."""
@@ -107,6 +188,24 @@ class Harvests(admin.ModelAdmin[Harvest]):
     def active_run(self, harvest: Harvest) -> str:
         return "deleting" if harvest.deleting else getattr(harvest, "active_state", None) or ""
 
+    @admin.display(description="Last runs")
+    def history(self, harvest: Harvest) -> SafeString:
+        """The newest runs with how far they are, each leading to its page."""
+        line = '<tr><td><a href="{}">{}</a></td><td>{}</td><td>{}</td><td>{} good</td><td>{} bad</td><td>{}</td></tr>'
+        rows = (
+            (
+                reverse("admin:registry_harvestrun_change", args=[run.pk]),
+                f"{run.created_at:%Y-%m-%d %H:%M}",
+                run.trigger,
+                run.state,
+                run.good,
+                run.bad,
+                run.failure_code or progress(run),
+            )
+            for run in harvest.runs.select_related("job").order_by("-id")[:10]
+        )
+        return format_html("<table>{}</table>", format_html_join("", line, rows)) if harvest.pk else SafeString("")
+
     @admin.display(description="Good and bad over time")
     def good_and_bad(self, harvest: Harvest) -> SafeString:
         """A chart of the last good runs that needs no script."""
@@ -118,10 +217,10 @@ class Harvests(admin.ModelAdmin[Harvest]):
 
     def save_model(self, request: HttpRequest, obj: Harvest, form: Any, change: bool) -> None:
         """Through the services, so that guards, folders and first runs follow."""
-        access = selectors.Access(person(request), is_admin=True)
+        access = selectors.Access(errands.person(request), is_admin=True)
         if change:
             values = {name: form.cleaned_data[name] for name in form.changed_data}
-            harvests.save(selectors.harvest(obj.uid), values, access=access)
+            edit.save(selectors.harvest(obj.uid), values, access=access)
         else:
             harvests.add(obj, access=access)
 
@@ -137,7 +236,7 @@ class Harvests(admin.ModelAdmin[Harvest]):
 
     @admin.action(description="Harvest now")
     def harvest_now(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        user = person(request)
+        user = errands.person(request)
         self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued")
 
     @admin.action(description="Cancel the active run")
@@ -160,14 +259,14 @@ class Harvests(admin.ModelAdmin[Harvest]):
 
     @admin.action(description="Accept shrink and re-run")
     def accept_shrink(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        user = person(request)
+        user = errands.person(request)
         self._each(
             request, queryset, lambda h: harvests.accept_shrink(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued"
         )
 
     @admin.action(description="Re-validate stored documents")
     def revalidate(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        user, via = person(request), HarvestRun.Trigger.ADMIN
+        user, via = errands.person(request), HarvestRun.Trigger.ADMIN
         self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=via, mode="stored"), "queued")
 
     @admin.action(description="Export CSV")
@@ -181,7 +280,7 @@ class Harvests(admin.ModelAdmin[Harvest]):
 
     @admin.action(description="Delete (asynchronous)")
     def remove(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        self._each(request, queryset, lambda h: harvests.delete(h, user=person(request)), "being deleted")
+        self._each(request, queryset, lambda h: harvests.delete(h, user=errands.person(request)), "being deleted")
 
 
 @admin.register(HarvestRun)
@@ -209,12 +308,12 @@ class Runs(ReadOnly):
 
     @admin.display
     def progress(self, run: HarvestRun) -> str:
-        done, total = run.job.progress.get("done"), run.job.progress.get("total")
-        return f"{done} of {total}" if total else ""
+        return progress(run)
 
 
 @admin.register(Account)
-class Accounts(admin.ModelAdmin[Account]):
+class Accounts(Importing):
+    what = "users"
     list_display = ["user", "approved", "is_registry_admin", "email_verified"]
     list_filter = ["approved", "is_registry_admin", "organizations"]
     search_fields = ["user__username", "user__email"]
