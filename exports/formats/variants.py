@@ -29,6 +29,9 @@ class Variant:
 
 
 PLAIN = Variant()
+FHIR = Variant("fhir", "fhir", "fhir.tgz/", forms=("tgz",))
+CSV = Variant("csv", "csv", "csv.zip/", forms=("zip",))
+_FIXED = {variant.key: variant for variant in (FHIR, CSV)}
 _DELTA = "delta"
 
 
@@ -65,4 +68,4 @@ def read_delta(key: str) -> Delta | None:
 
 def stored(key: str) -> tuple[str, ...]:
     """The formats a build of a variant stores."""
-    return names.STORED
+    return _FIXED[key].forms if key in _FIXED else names.STORED

@@ -31,16 +31,21 @@ def document(state: builds.ExportState) -> dict[str, Any]:
         "stale": state.is_stale,
         "last_updated": stamps.iso(state.ready.last_updated) if state.ready else None,
         "counts": state.ready.counts if state.ready else None,
-        "json": {"size": state.ready.json_size, "sha256": state.ready.json_sha256} if state.ready else None,
+        "json": _json(state.ready) if state.ready else None,
         "archives": [_archive(state.ready, form) for form in variants.stored(state.variant.key)] if state.ready else [],
     }
+
+
+def _json(build: ExportBuild) -> dict[str, Any] | None:
+    """The document inside; packages and tables hold none."""
+    return None if build.json_size is None else {"size": build.json_size, "sha256": build.json_sha256}
 
 
 def _progress(state: builds.ExportState) -> dict[str, Any]:
     known = state.progress
     if state.ready and not state.active:
         rows = sum((state.ready.counts or {}).get(kind, 0) for kind in ("concepts", "mappings", "references"))
-        size = state.ready.json_size
+        size = state.ready.json_size or state.ready.tgz_size or state.ready.zip_size
         return {"percent": 100, "stage": "ready", "done": rows, "total": rows, "bytes": size}
     return {
         "percent": state.percent,

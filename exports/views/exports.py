@@ -218,6 +218,32 @@ class DeltaStatus(_OfDelta, Status):
     """The state of one delta."""
 
 
+class _OfFhir(_OfVersion):
+    def variant(self) -> variants.Variant:
+        return variants.FHIR
+
+
+class Fhir(_OfFhir, Export):
+    """The version as a FHIR R4 package (contract §10.3)."""
+
+
+class FhirStatus(_OfFhir, Status):
+    """The state of the FHIR package."""
+
+
+class _OfTables(_OfVersion):
+    def variant(self) -> variants.Variant:
+        return variants.CSV
+
+
+class Tables(_OfTables, Export):
+    """The version as CSV files in a zip (contract §10.4)."""
+
+
+class TablesStatus(_OfTables, Status):
+    """The state of the CSV files."""
+
+
 class Processing(base.View):
     """Whether a build runs, as the original's clients ask."""
 

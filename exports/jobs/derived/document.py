@@ -1,27 +1,15 @@
-"""Building what is not the plain export: the same jobs, fences and stores, other content."""
+"""Variants that are one ``export.json``, in a tgz and a zip of one deflate pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from core import blobs, db
-from exports.formats import archives, envelope, names, stamps
+from core import db
+from exports.formats import archives, envelope
+from exports.jobs.derived.sinks import NewProgress, Progress, sink, stored
 from exports.models import ExportBuild, RepoVersion
 from exports.selectors import recipes
-
-
-class Progress(Protocol):
-    """What a build tells of its way; each call may raise to stop it."""
-
-    def stage(self, name: str, *, rows: int = 0, size: int = 0) -> None: ...
-    def moved(self, size: int) -> None: ...
-    def array_done(self) -> None: ...
-
-
-NewProgress = Callable[..., Progress]
 
 
 def write(
@@ -52,22 +40,6 @@ def write(
         "json_sha256": archive.json_sha256.hexdigest(),
         "counts": recipe.counts,
         **stored(sinks),
-    }
-
-
-def sink(one: ExportBuild, keys: dict[str, str], form: str, stamp: datetime) -> blobs.Writer:
-    """The blob of one format; its key is completed with the file's time."""
-    keys[form] += f"{stamps.digits(stamp)}.{form}"
-    filename = names.filename(repo=one.repo_name, version=one.title, stamp=stamp, form=form)
-    return blobs.writer(keys[form], content_type=names.CONTENT_TYPES[form], filename=filename)
-
-
-def stored(sinks: dict[str, blobs.Writer]) -> dict[str, Any]:
-    """Keys, sizes and sums of files written."""
-    return {
-        **{f"{form}_key": sink.key for form, sink in sinks.items()},
-        **{f"{form}_size": sink.size for form, sink in sinks.items()},
-        **{f"{form}_sha256": sink.sha256 for form, sink in sinks.items()},
     }
 
 
