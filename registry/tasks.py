@@ -33,5 +33,7 @@ for name, errand in errands.KINDS.items():
     core_jobs.register(core_jobs.Kind(name, errand, time_limit=3600))
 core_jobs.register(core_jobs.Kind("registry.ckan", ckan.work, time_limit=60))
 
-clock.register(clock.Tick("registry.schedule", timedelta(minutes=5), request.queue_due))
+clock.register(
+    clock.Tick("registry.schedule", timedelta(seconds=settings.REGISTRY_SCHEDULE_SECONDS), request.queue_due)
+)
 clock.register(clock.Tick("registry.prune", timedelta(hours=1), remove.prune_runs))

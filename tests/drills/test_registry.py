@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -232,6 +234,92 @@ def test_readers_during_runs(harvest: Harvest, source: demo_source.Source) -> No
     assert state_of(run) == "ok"
     assert seen <= {(150, 0), (151, 151)}
     assert (150, 0) in seen
+
+
+def test_folder_readers_during_runs(
+    start_web: Callable[..., Any], harvest: Harvest, source: demo_source.Source
+) -> None:
+    """X26: over HTTP the folder and the API give the old set or the new one while a run goes on, and no dead link."""
+    source.files = dict(list(source.files.items())[:80])
+    request.run_of(harvest, trigger="cli")
+    jobs.run_queued()
+    web = start_web(workers=2)
+    before = folder_of(web.base_url)
+    assert len(before) == 80
+    for number, name in enumerate(list(source.files)):
+        source.put(name, samples.iso19139(number, revision=1))
+    source.put("one_more.xml", samples.iso19139(9000, revision=1))
+    seen: list[dict[str, str]] = []
+    rows: set[tuple[int, int]] = set()
+    over = threading.Event()
+    problems: list[str] = []
+
+    def read() -> None:
+        with requests.Session() as session:
+            while not over.is_set():
+                seen.append(folder_of(web.base_url, session))
+                path = f"/registry/api/harvests/{harvest.uid}/records?limit=1000"
+                found = session.get(web.base_url + path, timeout=20).json()["data"]
+                rows.add((len(found), sum("Revision 1." in row["description"] for row in found)))
+                file = next(iter(seen[-1]))
+                answer = session.get(f"{web.base_url}/waf/PacIOOS/{file}", timeout=20)
+                if answer.status_code != 200 or len(answer.content) < 1000:
+                    problems.append(f"{file}: {answer.status_code}")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        process.await_until(lambda: bool(rows), what="a first look", timeout=30)
+        run, _ = request.run_of(harvest, trigger="cli")
+        jobs.run_queued()
+        looks = len(seen)
+        process.await_until(lambda: len(seen) > looks + 1, what="a look at the new set", timeout=30)
+    finally:
+        over.set()
+        reader.join()
+    after = folder_of(web.base_url)
+    assert (state_of(run), len(after), problems) == ("ok", 81, [])
+    assert set(before) < set(after)
+    assert all(each in (before, after) for each in seen)
+    assert before in seen
+    assert after in seen
+    assert rows == {(80, 0), (81, 81)}
+
+
+def folder_of(base_url: str, session: Any = requests) -> dict[str, str]:
+    """The files of the folder with the size each is listed with."""
+    listing = session.get(f"{base_url}/waf/PacIOOS/", timeout=20).text
+    return dict(re.findall(r">([^<]+\.xml)</a> .*?([0-9]+)\n", listing))
+
+
+def test_schedule_by_beat(
+    start_worker: Callable[..., Any], start_beat: Callable[..., Any], harvest: Harvest, source: demo_source.Source
+) -> None:
+    """X46: with a real beat a due published source starts once per interval; unpublished and paused ones never."""
+    source.files = dict(list(source.files.items())[:3])
+    long_ago = timezone.now() - timedelta(days=2)
+    refused: dict[str, dict[str, Any]] = {
+        "unpublished": {"publish": False},
+        "paused": {"paused": True},
+        "on demand": {"harvest_interval": 0},
+    }
+    for name, fields in refused.items():
+        values = {"publish": True, "next_due": long_ago, **fields}
+        Harvest.objects.create(name=name, url=f"{harvest.url}?{name}", organization=harvest.organization, **values)
+    Harvest.objects.filter(pk=harvest.pk).update(next_due=long_ago)
+    start_worker(queues=["default", "harvest"], concurrency=2)
+    start_beat(REGISTRY_SCHEDULE_SECONDS="1")
+    process.await_until(
+        lambda: harvest.runs.filter(state="ok", trigger="schedule").exists(), what="the first run", timeout=60
+    )
+    second = Harvest.objects.create(
+        name="later", url=f"{harvest.url}?later", organization=harvest.organization, publish=True, next_due=long_ago
+    )
+    process.await_until(lambda: second.runs.filter(state="ok").exists(), what="the later one", timeout=60)
+    assert HarvestRun.objects.count() == 2, "more ticks, but no run before its time"
+    harvest.refresh_from_db()
+    assert harvest.next_due is not None
+    assert timedelta(hours=21) < harvest.next_due - timezone.now() < timedelta(hours=27)
 
 
 def test_source_dies_while_listing(harvest: Harvest, source: demo_source.Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import re
 import uuid
@@ -10,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.test import Client
 
 from core import jobs
@@ -93,6 +96,31 @@ def test_accounts(staff: Client, client: Client, add_person: Callable[..., User]
     act(staff, "account", "deactivate", waiting.registry_account, boss.registry_account)
     active = dict(User.objects.values_list("username", "is_active"))
     assert (active["maria"], active["boss"]) == (False, True)
+
+
+def test_password_change_by_admin_and_command(
+    staff: Client, client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X18: a password changed in admin or by command revokes all tokens; a silent re-hash does not."""
+    other = Client()
+    headers = pair(other)
+    path = f"/admin/core/user/{owner.pk}/password/"
+    fresh = "tide-and-reef-77"
+    answer = staff.post(path, {"password1": fresh, "password2": fresh, "set-password": "1"})
+    assert answer.status_code == 302, answer.content
+    assert other.get("/api/v2/logout", **headers).status_code == 401
+    session = other.post("/api/v2/login", {"username": "maria", "password": fresh}).json()["data"]
+    headers = {"HTTP_X_AUTH_TOKEN": session["authToken"], "HTTP_X_USER_ID": session["userId"]}
+    assert other.head("/api/v2/logout", **headers).status_code == 200
+    monkeypatch.setattr(getpass, "getpass", lambda *_args, **_options: "moon-and-wave-88")
+    call_command("changepassword", "maria", stdout=io.StringIO())
+    assert other.head("/api/v2/logout", **headers).status_code == 401
+    session = other.post("/api/v2/login", {"username": "maria", "password": "moon-and-wave-88"}).json()["data"]
+    headers = {"HTTP_X_AUTH_TOKEN": session["authToken"], "HTTP_X_USER_ID": session["userId"]}
+    User.objects.filter(pk=owner.pk).update(password=make_password("moon-and-wave-88", hasher="pbkdf2_sha256"))
+    assert other.post("/api/v2/login", {"username": "maria", "password": "moon-and-wave-88"}).status_code == 200
+    assert User.objects.get(pk=owner.pk).password.startswith("bcrypt_sha256$"), "re-hashed"
+    assert other.head("/api/v2/logout", **headers).status_code == 200
 
 
 def test_organizations(staff: Client) -> None:
