@@ -124,6 +124,21 @@ def test_expired_and_forged(ready: World, settings: Any) -> None:
     assert ready.anonymous.get(doomed).status_code == 410
 
 
+def test_gone_before_ranges(ready: World, settings: Any) -> None:
+    """X21: a link that is used up or too late is 410 whatever range is asked for; a good one with a bad range 416."""
+    beyond = {"Range": "bytes=99999999-"}
+    settings.EXPORTS_LINK_SECONDS = -5
+    late = fresh(ready)
+    settings.EXPORTS_LINK_SECONDS = 60
+    assert ready.anonymous.get(late, **beyond).status_code == 410
+    link = fresh(ready)
+    refused = ready.anonymous.get(link, **beyond)
+    assert refused.status_code == 416
+    body(ready.anonymous.get(link))
+    assert ready.anonymous.get(link, **beyond).status_code == 410
+    assert ready.anonymous.get(link, **beyond, **{"If-Range": refused.get("ETag", '"x"')}).status_code == 410
+
+
 def test_raw_paths(ready: World) -> None:
     """X22: raw link paths contain zip/tgz only as extension, also for repo zipline."""
     repo = ready.repo("zipline")
