@@ -53,13 +53,12 @@ def over_repo(user: User | None, repo: Repo, *, member_of: frozenset[int] | None
     return decide(user, owner=owner_key(repo), access=repo.public_access, member_of=known)
 
 
-def over_organization(user: User | None, organization: Organization) -> Rights:
-    return decide(
-        user,
-        owner=("Organization", organization.pk),
-        access=organization.public_access,
-        member_of=organizations_of(user, among=organization.pk),
-    )
+def over_organization(
+    user: User | None, organization: Organization, *, member_of: frozenset[int] | None = None
+) -> Rights:
+    known = organizations_of(user, among=organization.pk) if member_of is None else member_of
+    owner = ("Organization", organization.pk)
+    return decide(user, owner=owner, access=organization.public_access, member_of=known)
 
 
 def organizations_of(user: User | None, *, among: int | None = None) -> frozenset[int]:
@@ -72,20 +71,25 @@ def organizations_of(user: User | None, *, among: int | None = None) -> frozense
     return frozenset(mine.values_list("organization_id", flat=True))
 
 
+def _memberships(user: User | None) -> QuerySet[Membership, int]:
+    """The same as part of another statement."""
+    return Membership.objects.filter(user=user).values_list("organization_id", flat=True)
+
+
 def readable_repos(user: User | None, repos: QuerySet[Repo]) -> QuerySet[Repo]:
     """Those a caller may read; private content is left out of lists."""
     if user is not None and user.is_staff:
         return repos
     if user is None:
         return repos.none() if settings.EXPORTS_REQUIRE_AUTH else repos.exclude(public_access=Access.NONE)
-    mine = Q(user=user) | Q(organization__in=organizations_of(user))
+    mine = Q(user=user) | Q(organization__in=_memberships(user))
     return repos.filter(~Q(public_access=Access.NONE) | mine)
 
 
 def readable_organizations(user: User | None, found: QuerySet[Organization]) -> QuerySet[Organization]:
     if user is not None and user.is_staff:
         return found
-    return found.filter(~Q(public_access=Access.NONE) | Q(pk__in=organizations_of(user)))
+    return found.filter(~Q(public_access=Access.NONE) | Q(pk__in=_memberships(user)))
 
 
 def may_hold(collection: Repo, source: Repo) -> bool:

@@ -15,11 +15,17 @@ Row = Concept | Mapping
 RowVersion = ConceptVersion | MappingVersion
 
 
-def row(source: Repo, kind: rows.Kind, segment: str) -> Row:
-    """The concept or mapping a path segment names."""
+def row_id(segment: str) -> str:
+    """The id of the concept or mapping a path segment names."""
     mnemonic = addresses.unquoted(segment)
     if mnemonic is None or not addresses.is_row_id(mnemonic):
         raise errors.NotFound
+    return mnemonic
+
+
+def row(source: Repo, kind: rows.Kind, segment: str) -> Row:
+    """The concept or mapping a path segment names."""
+    mnemonic = row_id(segment)
     found: Row | None
     if kind == "concepts":
         found = Concept.objects.filter(source=source, mnemonic=mnemonic).first()
@@ -50,10 +56,7 @@ def latest_concept(concept: Concept) -> ConceptVersion:
 
 def in_version(version: RepoVersion, kind: rows.Kind, segment: str) -> Found:
     """A row as a version of a repository holds it, found by its id within."""
-    mnemonic = addresses.unquoted(segment)
-    if mnemonic is None or not addresses.is_row_id(mnemonic):
-        raise errors.NotFound
-    found = fetch(rows.of(version, kind).where("t.mnemonic = %s", mnemonic), limit=1)
+    found = fetch(rows.of(version, kind).where("t.mnemonic = %s", row_id(segment)), limit=1)
     if not found:
         raise errors.NotFound
     return found[0]
@@ -66,6 +69,7 @@ class Found:
     body: str
     row: int
     created_by: str
+    is_public: bool  # whether its own source is, wherever it is shown
 
 
 def fetch(question: rows.Rows, *, limit: int = 0, offset: int = 0) -> list[Found]:
@@ -74,7 +78,10 @@ def fetch(question: rows.Rows, *, limit: int = 0, offset: int = 0) -> list[Found
     return [Found(*one) for one in found]
 
 
-COLUMNS = "f.body, t.id, t.created_by"
+COLUMNS = (
+    "f.body, t.id, t.created_by,"
+    f" (SELECT s.public_access <> 'None' FROM {Repo._meta.db_table} s WHERE s.id = t.source_id)"
+)
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,11 @@ def _escaped(words: str) -> str:
 
 def everywhere(user: User | None, kind: rows.Kind) -> rows.Rows:
     """Latest rows of every source the caller may read."""
-    sources = access.readable_repos(user, Repo.objects.filter(kind="source"))
-    return rows.of_sources(kind, "h.source_id = ANY(%s)", list(sources.values_list("pk", flat=True)))
+    sources = access.readable_repos(user, Repo.objects.filter(kind="source")).order_by()
+    if sources.query.is_empty():
+        return rows.of_sources(kind, "false")
+    sql, params = sources.values_list("pk").query.sql_with_params()
+    return rows.of_sources(kind, f"h.source_id IN ({sql})", *params)
 
 
 def of_concept(concept: Concept, version: RepoVersion | None = None) -> rows.Rows:

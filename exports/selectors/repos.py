@@ -1,18 +1,32 @@
 """Finding owners, repositories and versions by the path's words. Letter case counts."""
 
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
+from typing import TypeVar
+
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Model, OuterRef, Q, QuerySet
 
 from core import errors
 from core.models import User
-from exports.models import Membership, Organization, Repo, RepoVersion
+from exports.models import Concept, Mapping, Membership, Organization, Repo, RepoVersion
 from exports.models.repos import HEAD
 
+M = TypeVar("M", bound=Model)
 
-def organization(mnemonic: str) -> Organization:
-    found = Organization.objects.filter(mnemonic=mnemonic).first()
+
+def organization(mnemonic: str, *, viewer: User | None = None) -> Organization:
+    """An organization; see ``version`` for ``viewer``."""
+    found = _told(Organization.objects.filter(mnemonic=mnemonic), "pk", viewer).first()
     if found is None:
         raise errors.NotFound
     return found
+
+
+def _told(found: QuerySet[M], organization: str, viewer: User | None) -> QuerySet[M]:
+    """The rows, each telling whether the viewer is a member of the organization under that name."""
+    if viewer is None:
+        return found
+    mine = Membership.objects.filter(organization=OuterRef(organization), user=viewer)
+    told: QuerySet[M] = found.annotate(viewer_is_member=Exists(mine))  # type: ignore[assignment]
+    return told
 
 
 def user(username: str) -> User:
@@ -24,11 +38,7 @@ def user(username: str) -> User:
 
 def repo(uri: str, *, viewer: User | None = None) -> Repo:
     """The repository at a path such as ``/orgs/CIEL/sources/CIEL/``; see ``version`` for ``viewer``."""
-    repos = Repo.objects.filter(uri=uri)
-    if viewer is not None:
-        mine = Membership.objects.filter(organization=OuterRef("organization"), user=viewer)
-        repos = repos.annotate(viewer_is_member=Exists(mine))
-    found = repos.first()
+    found = _told(Repo.objects.filter(uri=uri), "organization", viewer).first()
     if found is None:
         raise errors.NotFound
     return found
@@ -38,9 +48,7 @@ def version(uri: str, name: str, *, viewer: User | None = None) -> RepoVersion:
     """A version with its repository and its export; ``latest`` is the newest released one. One query, which also
     tells whether ``viewer`` is a member of the owning organization (see ``membership_of``)."""
     versions = RepoVersion.objects.select_related("repo", "current_build__job").filter(repo__uri=uri)
-    if viewer is not None:
-        mine = Membership.objects.filter(organization=OuterRef("repo__organization"), user=viewer)
-        versions = versions.annotate(viewer_is_member=Exists(mine))
+    versions = _told(versions, "repo__organization", viewer)
     if name == "latest":
         found = versions.filter(released=True).exclude(name=HEAD).order_by("-created_at", "-id").first()
     else:
@@ -50,9 +58,27 @@ def version(uri: str, name: str, *, viewer: User | None = None) -> RepoVersion:
     return found
 
 
-def membership_of(found: Repo | RepoVersion) -> frozenset[int]:
-    """The owning organization's id when the viewer the repository or version was asked for belongs to it."""
-    owner = found.organization_id if isinstance(found, Repo) else found.repo.organization_id
+def row(uri: str, kind: str, mnemonic: str, *, viewer: User | None = None) -> Concept | Mapping | None:
+    """A concept or mapping of the source at a path, with its source, in one query; see ``version`` for ``viewer``."""
+    wanted = {"source__uri": uri, "mnemonic": mnemonic}
+    found: Concept | Mapping | None
+    if kind == "concepts":
+        concepts = Concept.objects.select_related("source").filter(**wanted)
+        found = _told(concepts, "source__organization", viewer).first()
+    else:
+        mappings = Mapping.objects.select_related("source").filter(**wanted)
+        found = _told(mappings, "source__organization", viewer).first()
+    if found is not None:
+        vars(found.source)["viewer_is_member"] = getattr(found, "viewer_is_member", False)
+    return found
+
+
+def membership_of(found: Organization | Repo | RepoVersion) -> frozenset[int]:
+    """The owning organization's id when the viewer the thing was asked for belongs to it."""
+    if isinstance(found, Organization):
+        owner: int | None = found.pk
+    else:
+        owner = found.organization_id if isinstance(found, Repo) else found.repo.organization_id
     return frozenset({owner}) if owner is not None and getattr(found, "viewer_is_member", False) else frozenset()
 
 

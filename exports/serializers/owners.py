@@ -14,7 +14,7 @@ def organization(found: Organization, *, detail: bool = True) -> Json:
     """22 keys, or the four of a list."""
     if not detail:
         return {"id": found.mnemonic, "name": found.name, "url": found.url, "type": "Organization"}
-    counts = owners.public_counts(organization=found)
+    counts = owners.counted(found)
     return {
         "type": "Organization",
         "uuid": str(found.uuid),
@@ -24,7 +24,7 @@ def organization(found: Organization, *, detail: bool = True) -> Json:
         "company": found.company,
         "website": found.website,
         "location": found.location,
-        "members": found.members.count(),
+        "members": counts.n_members,
         "created_on": stamps.iso(found.created_at),
         "updated_on": stamps.iso(found.updated_at),
         "url": found.url,
@@ -32,9 +32,9 @@ def organization(found: Organization, *, detail: bool = True) -> Json:
         "created_by": found.created_by,
         "updated_by": found.updated_by,
         "sources_url": f"{found.url}sources/",
-        "public_sources": counts.get("source", 0),
+        "public_sources": counts.n_sources,
         "collections_url": f"{found.url}collections/",
-        "public_collections": counts.get("collection", 0),
+        "public_collections": counts.n_collections,
         "logo_url": found.logo_url,
         "description": found.description,
         "text": found.text,
@@ -46,8 +46,8 @@ def user(found: User, *, viewer: User | None, detail: bool = True) -> Json:
     url = f"/users/{found.username}/"
     if not detail:
         return {"username": found.username, "name": found.get_full_name() or found.username, "url": url, "type": "User"}
-    profile = Profile.objects.filter(user=found).first() or Profile(user=found)
-    counts = owners.public_counts(user=found)
+    counts = owners.counted(found)
+    profile = getattr(counts, "exports_profile", None) or Profile(user=found)
     may_see = viewer is not None and (viewer.is_staff or viewer.pk == found.pk)
     joined = stamps.iso(found.date_joined)
     return {
@@ -59,9 +59,9 @@ def user(found: User, *, viewer: User | None, detail: bool = True) -> Json:
         "company": profile.company,
         "location": profile.location,
         "preferred_locale": profile.preferred_locale,
-        "orgs": found.exports_orgs.count(),
-        "public_collections": counts.get("collection", 0),
-        "public_sources": counts.get("source", 0),
+        "orgs": counts.n_orgs,
+        "public_collections": counts.n_collections,
+        "public_sources": counts.n_sources,
         "created_on": joined,
         "updated_on": stamps.iso(profile.updated_at) or joined,
         "created_by": found.username,

@@ -22,7 +22,7 @@ _CONCEPT_DETAIL = ("uuid", "extras", "checksums", "id", "external_id", "concept_
 _MAPPING_NOT_LISTED = ("extras", "created_on", "updated_on", "created_by", "updated_by", "public_can_view")
 
 
-def concept(found: content.Found, *, detail: bool, public: bool | None = None, current: bool = True) -> Json:
+def concept(found: content.Found, *, detail: bool) -> Json:
     """A concept in list (29 keys) or detail form (33)."""
     body: Json = json.loads(found.body)
     whole = {
@@ -33,8 +33,7 @@ def concept(found: content.Found, *, detail: bool, public: bool | None = None, c
         "property": [],
         "updated_by": body["version_updated_by"],
         "created_by": found.created_by,
-        "public_can_view": public,
-        "is_latest_version": body["is_latest_version"] and current,
+        "public_can_view": found.is_public,
     }
     return {key: whole[key] for key in (_CONCEPT_DETAIL if detail else _CONCEPT_LIST)}
 
@@ -50,13 +49,11 @@ def mapping(found: content.Found, *, detail: bool) -> Json:
     return body
 
 
-def render(kind: str, found: content.Found, *, detail: bool, public: bool | None = None) -> Json:
-    return concept(found, detail=detail, public=public) if kind == "concepts" else mapping(found, detail=detail)
+def render(kind: str, found: content.Found, *, detail: bool) -> Json:
+    return concept(found, detail=detail) if kind == "concepts" else mapping(found, detail=detail)
 
 
 def stored(row: Concept | Mapping, version: ConceptVersion | MappingVersion, source: Repo) -> Json:
     """The detail of one stored version."""
-    found = content.Found(version.fragment.body, row.pk, row.created_by)
-    if isinstance(row, Concept):
-        return concept(found, detail=True, public=not source.is_private)
-    return mapping(found, detail=True)
+    found = content.Found(version.fragment.body, row.pk, row.created_by, not source.is_private)
+    return concept(found, detail=True) if isinstance(row, Concept) else mapping(found, detail=True)

@@ -1,13 +1,17 @@
 """What every view of this API does first: who calls, what is asked about, may they see it (contract §2.2, in order)."""
 
 import gzip
+import itertools
 import re
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from isal import isal_zlib
 from rest_framework.request import Request
 
 from core import api, auth, errors
@@ -71,16 +75,20 @@ class View(api.View):
         if self.finds not in ("repo", "version"):
             return
         uri = f"{self.owner_url}{kind}/{repo}/"
-        if self.finds == "version":
-            self.version = repos.version(uri, version, viewer=self.user)
-            self.repo = self.version.repo
-            self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(self.version))
-        else:
-            self.repo = repos.repo(uri, viewer=self.user)
-            self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(self.repo))
+        found = self.load(uri, version)
+        self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(found))
         self.rights.demand("read", self.user)
         if self.refuses_head and version == HEAD and self.request.method != "OPTIONS":
             raise HeadRefused(self.request.method or "")
+
+    def load(self, uri: str, version: str) -> Repo | RepoVersion:
+        """The repository or version, with the viewer's membership."""
+        if self.finds == "version":
+            self.version = repos.version(uri, version, viewer=self.user)
+            self.repo = self.version.repo
+            return self.version
+        self.repo = repos.repo(uri, viewer=self.user)
+        return self.repo
 
     def demand(self, what: str) -> None:
         self.rights.demand(what, self.user)
@@ -93,14 +101,7 @@ class View(api.View):
     # -- reading the request ------------------------------------------------------------------------------------
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        value = self.request.query_params.get(name)
-        if value is None:
-            return default
-        if value.lower() in _TRUE:
-            return True
-        if value.lower() in _FALSE:
-            return False
-        raise errors.Invalid("Must be a valid boolean.", field=name)
+        return truth(name, self.request.query_params.get(name, default))
 
     def whole_number(self, name: str, *, least: int = 0) -> int | None:
         value = self.request.query_params.get(name)
@@ -150,6 +151,16 @@ class View(api.View):
         return squeezed(request, finished)
 
 
+def truth(name: str, value: Any) -> bool:
+    """A boolean as a parameter spells it."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise errors.Invalid("Must be a valid boolean.", field=name)
+    return word in _TRUE
+
+
 class HeadRefused(errors.Fact):
     """Exports exist only for versions that do not change."""
 
@@ -197,10 +208,28 @@ def squeezed(request: Request, response: Any) -> Any:
     wants = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
     if not wants or not response.get("Content-Type", "").startswith("application/json"):
         return response
-    if response.streaming or response.has_header("Content-Encoding") or len(response.content) < 500:
+    if response.has_header("Content-Encoding"):
+        return response
+    if response.streaming:
+        response["Content-Encoding"] = "gzip"
+        response.streaming_content = packed(response.streaming_content)
+        return response
+    if len(response.content) < 500:
         return response
     response.content = gzip.compress(response.content, compresslevel=4, mtime=0)
     response["Content-Encoding"] = "gzip"
     if response.has_header("Content-Length"):
         response["Content-Length"] = str(len(response.content))
     return response
+
+
+def packed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """A stream in gzip. The first block is flushed at once, so that it leaves before the rest is read; a stream that
+    breaks has no end a reader could take for one."""
+    deflate, blocks = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31), iter(blocks)
+    for block in itertools.islice(blocks, 1):
+        yield deflate.compress(block) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    for block in blocks:
+        if squeezed_block := deflate.compress(block):
+            yield squeezed_block
+    yield deflate.flush()

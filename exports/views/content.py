@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from core import api, errors
 from exports import dialect
-from exports.models import Concept, RepoVersion
+from exports.models import Concept, Mapping, Repo, RepoVersion
 from exports.selectors import content, repos, rows
 from exports.serializers import rows as serializer
 from exports.services import content as services
@@ -18,11 +18,11 @@ from exports.views import base, lists
 class _Listed(base.View):
     """What the lists of concepts and mappings have in common."""
 
-    def listed(self, question: rows.Rows, *, public: bool | None = None) -> HttpResponseBase:
+    def listed(self, question: rows.Rows) -> HttpResponseBase:
         question = lists.asked(self).apply(question)
         verbose = self.flag("verbose")
         kind = question.kind
-        return lists.of_rows(self, question, lambda one: serializer.render(kind, one, detail=verbose, public=public))
+        return lists.of_rows(self, question, lambda one: serializer.render(kind, one, detail=verbose))
 
 
 class Everywhere(_Listed):
@@ -31,7 +31,7 @@ class Everywhere(_Listed):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
-        return self.listed(content.everywhere(self.user, rows), public=True)  # type: ignore[arg-type]
+        return self.listed(content.everywhere(self.user, rows))  # type: ignore[arg-type]
 
 
 class OfRepo(_Listed):
@@ -40,7 +40,7 @@ class OfRepo(_Listed):
     finds = "repo"
 
     def get(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
-        return self.listed(_rows(repos.rows_head(self.repo), rows), public=not self.repo.is_private)
+        return self.listed(_rows(repos.rows_head(self.repo), rows))
 
     def post(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
         if not self.repo.is_source:
@@ -60,7 +60,7 @@ class OfVersion(_Listed):
     http_method_names = ["get", "head", "options"]
 
     def get(self, request: Request, *, rows: str, **_: Any) -> HttpResponseBase:
-        return self.listed(_rows(self.version, rows), public=not self.repo.is_private)
+        return self.listed(_rows(self.version, rows))
 
 
 def _rows(version: RepoVersion, kind: str) -> rows.Rows:
@@ -71,17 +71,27 @@ class _Row(_Listed):
     """A path that names one concept or mapping of a repository."""
 
     finds = "repo"
+    row: Concept | Mapping
 
     def find(self, *, rows: str = "", row: str = "", **kwargs: Any) -> None:
+        self.kind, self.mnemonic = rows, content.row_id(row)
         super().find(**kwargs)
-        self.kind = rows
         if self.repo.is_source:
-            self.row = content.row(self.repo, rows, row)  # type: ignore[arg-type]
+            if getattr(self, "row", None) is None:
+                raise errors.NotFound
             return
         # a collection's member lives in its source; the collection only shows it
         if self.request.method not in ("GET", "HEAD", "OPTIONS"):
             raise api.MethodNotAllowed(self.request.method or "", ["GET", "HEAD", "OPTIONS"])
         self.member = content.in_version(repos.rows_head(self.repo), rows, row)  # type: ignore[arg-type]
+
+    def load(self, uri: str, version: str) -> Repo | RepoVersion:
+        """Row and source in one query; whether the source is there and may be seen is asked when the row is not."""
+        found = repos.row(uri, self.kind, self.mnemonic, viewer=self.user)
+        if found is None:
+            return super().load(uri, version)
+        self.row, self.repo = found, found.source
+        return self.repo
 
     def written(self) -> HttpResponseBase:
         return dialect.json_response(serializer.stored(self.row, content.row_version(self.row), self.repo))
@@ -95,7 +105,7 @@ class _Row(_Listed):
 class OneRow(_Row):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         if not self.repo.is_source:
-            return dialect.json_response(serializer.render(self.kind, self.member, detail=True, public=True))
+            return dialect.json_response(serializer.render(self.kind, self.member, detail=True))
         return self.written()
 
     def put(self, request: Request, **_: Any) -> HttpResponseBase:
@@ -150,7 +160,7 @@ class RowOfVersion(base.View):
 
     def get(self, request: Request, *, rows: str, row: str, **_: Any) -> HttpResponseBase:
         found = content.in_version(self.version, rows, row)  # type: ignore[arg-type]
-        return dialect.json_response(serializer.render(rows, found, detail=True, public=not self.repo.is_private))
+        return dialect.json_response(serializer.render(rows, found, detail=True))
 
 
 class MappingsOf(_Row):

@@ -62,8 +62,11 @@ def of_query(view: base.View, found: QuerySet[Any], render: Render) -> HttpRespo
     place = window(view, found.count())
     if view.request.method == "HEAD":
         return HttpResponse(content_type="application/json", headers=headers(view, place))
-    chosen = found[place.offset : place.offset + place.limit] if place.limit else found[place.offset :]
-    return dialect.json_response([render(one) for one in chosen], headers=headers(view, place))
+    if place.limit:
+        chosen = found[place.offset : place.offset + place.limit]
+        return dialect.json_response([render(one) for one in chosen], headers=headers(view, place))
+    everything = found[place.offset :].iterator(chunk_size=documents.BLOCK_ROWS)
+    return _stream(view, _array(render(one) for one in everything), headers(view, place))
 
 
 def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpResponseBase:
@@ -77,23 +80,34 @@ def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpRespons
     if place.limit:
         found = content.fetch(question, limit=place.limit, offset=place.offset)
         return dialect.json_response([render(one) for one in found], headers=told)
-    slot, blocks, kind = documents.Slot(), _all(question, place.offset, render), "application/json"
+    return _stream(view, _array(_all(question, place.offset, render)), told)
+
+
+def _all(question: rows.Rows, offset: int, render: Render) -> Iterator[dict[str, Any]]:
+    with db.snapshot() as view:
+        for one in view.stream(*question.sql(content.COLUMNS, offset=offset), size=documents.BLOCK_ROWS):
+            yield render(content.Found(*one))
+
+
+def _stream(view: base.View, blocks: Iterator[bytes], told: dict[str, str]) -> HttpResponseBase:
+    """An unlimited answer in constant memory, which takes one of the few slots."""
+    slot, kind = documents.Slot(), "application/json"
     if view.zipped:
         blocks, kind = archives.zip_of(blocks, modified=timezone.now()), "application/zip"
     return StreamingHttpResponse(Streamed(blocks, slot), content_type=kind, headers=told)
 
 
-def _all(question: rows.Rows, offset: int, render: Render) -> Iterator[bytes]:
-    joint = "["
-    with db.snapshot() as view:
-        held: list[str] = []
-        for one in view.stream(*question.sql(content.COLUMNS, offset=offset), size=documents.BLOCK_ROWS):
-            held.append(joint + text.dumps(render(content.Found(*one))))
-            joint = envelope.SEPARATOR
-            if len(held) == documents.BLOCK_ROWS:
-                yield "".join(held).encode()
-                held.clear()
-        yield "".join([*held, "[]" if joint == "[" else "]"]).encode()
+def _array(found: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    """A JSON array block by block; the bracket leaves before the first row is read."""
+    yield b"["
+    joint, held = "", []
+    for one in found:
+        held.append(joint + text.dumps(one))
+        joint = envelope.SEPARATOR
+        if len(held) == documents.BLOCK_ROWS:
+            yield "".join(held).encode()
+            held.clear()
+    yield "".join([*held, "]"]).encode()
 
 
 class Streamed:

@@ -39,7 +39,8 @@ class Users(base.View):
         found = owners.users()
         if words := request.query_params.get("q", "").replace("\0", ""):
             found = found.filter(username__icontains=words)
-        verbose = self.flag("verbose")
+        if verbose := self.flag("verbose"):
+            found = owners.with_user_counts(found)
         return lists.of_query(self, found, lambda one: serializer.user(one, viewer=self.user, detail=verbose))
 
     def post(self, request: Request, **_: Any) -> HttpResponseBase:
@@ -81,7 +82,8 @@ class UserOrganizations(_OfUser):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         found = owners.organizations(self.user, of=self.subject)
-        verbose = self.flag("verbose")
+        if verbose := self.flag("verbose"):
+            found = owners.with_organization_counts(found)
         return lists.of_query(self, found, lambda one: serializer.organization(one, detail=verbose))
 
 
@@ -90,7 +92,8 @@ class Organizations(base.View):
         found = owners.organizations(self.user)
         if words := request.query_params.get("q", "").replace("\0", ""):
             found = found.filter(mnemonic__icontains=words) | found.filter(name__icontains=words)
-        verbose = self.flag("verbose")
+        if verbose := self.flag("verbose"):
+            found = owners.with_organization_counts(found)
         return lists.of_query(self, found, lambda one: serializer.organization(one, detail=verbose))
 
     def post(self, request: Request, **_: Any) -> HttpResponseBase:
@@ -100,8 +103,9 @@ class Organizations(base.View):
 
 class _OfOrganization(base.View):
     def find(self, *, org: str = "", **_: Any) -> None:
-        self.organization = repos.organization(org)
-        self.rights = access.over_organization(self.user, self.organization)
+        self.organization = repos.organization(org, viewer=self.user)
+        mine = repos.membership_of(self.organization)
+        self.rights = access.over_organization(self.user, self.organization, member_of=mine)
         self.demand("read")
 
     def administers(self) -> User:

@@ -76,8 +76,8 @@ class Owned(base.View):
             return None
         if not org:
             return repos.user(self.owner_url.split("/")[2])
-        found = repos.organization(org)
-        access.over_organization(self.user, found).demand("read", self.user)
+        found = repos.organization(org, viewer=self.user)
+        access.over_organization(self.user, found, member_of=repos.membership_of(found)).demand("read", self.user)
         return found
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
