@@ -10,7 +10,7 @@ from core import errors
 from core.models import User
 from exports.formats import records
 from exports.models import Concept, Mapping, Repo
-from exports.selectors import content
+from exports.selectors import access, content
 from exports.writing import clock, concepts, drafts, mappings, removal
 
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ def create_mapping(repo: Repo, *, data: Json, user: User) -> str:
     """A new mapping; without an id it gets the source's next number."""
     mnemonic = records.identity(data, records.row_id) if data.get("id") not in (None, "") else None
     changes = records.mapping_changes(data, is_new=True)
-    _check_origin(changes)
+    _check_origin(changes, user)
     return _write(repo, "mapping", drafts.Draft(mnemonic, changes, user.username, mode="create", force=True))
 
 
@@ -58,9 +58,13 @@ def _check_parents(repo: Repo, changes: Json) -> None:
         )
 
 
-def _check_origin(changes: Json) -> None:
+def _check_origin(changes: Json, user: User) -> None:
+    """The origin must be stored here; one the writer may not see counts as none."""
     origin = changes.get("from_url")
-    if origin and not Concept.objects.filter(uri=origin).exists():
+    if not origin:
+        return
+    found = Concept.objects.select_related("source").filter(uri=origin).first()
+    if found is None or not access.over_repo(user, found.source).read:
         raise errors.Invalid("Unknown origin.", fields={"from_concept_url": [f'"{origin}" is not a concept here.']})
 
 
@@ -79,7 +83,7 @@ def edit(row: Row, *, data: Json, user: User) -> str:
         _check_parents(row.source, changes)
         return _write(row.source, "concept", drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
     changes = records.mapping_changes(data, is_new=False)
-    _check_origin(changes)
+    _check_origin(changes, user)
     return _write(row.source, "mapping", drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
 
 

@@ -26,7 +26,7 @@ def add(collection: Repo, *, expressions: list[Any], cascade: str = "none", user
         return access.over_repo(user, repo, member_of=mine).read
 
     with transaction.atomic():
-        lock = clock.lock(collection.pk)
+        lock = clock.lock(collection.pk, sources=members.sources_of(expressions))
         wanted = list(dict.fromkeys(expressions))
         found = members.resolve(lock.repo, wanted, may_read=may_read)
         more = [one for one in members.cascaded(found, cascade) if one not in wanted]

@@ -82,7 +82,7 @@ def version(repo: Repo, name: str, *, released: bool = True, days: int = 0) -> R
         created_at=moment, updated_at=moment,
     )  # fmt: skip
     with transaction.atomic():
-        lock = clock.lock(repo.pk)
+        lock = members.lock_for_cut(repo)
         made = versions.cut(lock, wanted)
         lock.save()
     return made

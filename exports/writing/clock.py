@@ -1,15 +1,19 @@
 """A repository's write clock: timestamps that strictly increase in commit order (contract §2.6).
 
 The lock is the repository's row, held until the transaction ends. A writer gets its times only after the one before
-it has committed, so nobody can commit below a time a reader has already seen.
+it has committed, so nobody can commit below a time a reader has already seen. A collection shows rows of several
+sources: whoever changes such a row holds the collection's clock as well, and whoever adds rows to a collection waits
+for those who are changing their sources. Sources are always locked before collections.
 """
 
 import datetime as dt
+from collections.abc import Collection, Sequence
 
 from django.utils import timezone
 
 from core import errors
-from exports.models import Repo
+from exports.models import HeadMember, Repo
+from exports.writing import store
 
 _STEP = dt.timedelta(microseconds=1)
 
@@ -20,6 +24,7 @@ class Clock:
     def __init__(self, repo: Repo) -> None:
         self.repo = repo
         self._last = max(repo.write_clock + _STEP, timezone.now()) - _STEP
+        self._collections: set[int] = set()
 
     def tick(self) -> dt.datetime:
         """The next instant, later than every one before."""
@@ -30,6 +35,19 @@ class Clock:
         """Take note of a time brought in by an import: later ticks come after it."""
         if moment is not None and moment > self._last:
             self._last = moment
+
+    def hold_collections(self, key: str, pks: Sequence[int]) -> None:
+        """Hold the clocks of the collections that show these rows, before their new times are taken; ``key`` is
+        ``concept`` or ``mapping``."""
+        if not pks:
+            return
+        for pk, moment in store.rows(
+            f"SELECT k.id, k.write_clock FROM {store.table(Repo)} k WHERE k.id IN"
+            f" (SELECT collection_id FROM {store.table(HeadMember)} WHERE {key}_id = ANY(%s)) ORDER BY k.id FOR UPDATE",
+            [list(pks)],
+        ):
+            self._collections.add(pk)
+            self.witness(moment)
 
     def mapping_number(self) -> str:
         """The next sequential mapping id of the source."""
@@ -44,12 +62,22 @@ class Clock:
 
     def save(self) -> None:
         """Write the clock down; the last statement of every write."""
+        if self._collections:
+            store.execute(
+                f"UPDATE {store.table(Repo)} SET write_clock = greatest(write_clock, %s) WHERE id = ANY(%s)",
+                [self._last, sorted(self._collections)],
+            )
         Repo.objects.filter(pk=self.repo.pk).update(write_clock=self._last, next_mapping=self.repo.next_mapping)
         self.repo.write_clock = self._last
 
 
-def lock(repo_id: int) -> Clock:
-    """Wait for the repository's write lock and hold it until the transaction ends."""
+def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
+    """Wait for the repository's write lock and hold it until the transaction ends. ``sources``: URLs of those whose
+    rows are about to join a collection; nobody changes them meanwhile."""
+    if sources:
+        found = Repo.objects.filter(uri__in=sources).order_by("pk")
+        sql, params = found.values_list("pk").query.sql_with_params()
+        store.rows(f"{sql} FOR SHARE", params)
     repo = Repo.objects.select_for_update().filter(pk=repo_id).first()
     if repo is None:
         raise errors.NotFound

@@ -168,6 +168,7 @@ def _same(entry: Entry) -> bool:
 def _save(clock: Clock, entries: list[Entry]) -> None:
     repo = clock.repo
     _number(entries)
+    clock.hold_collections("concept", [entry.concept_pk for entry in entries if not entry.is_new])
     for entry in entries:
         _stamp(clock, entry)
         _finish_labels_and_sums(repo, entry)

@@ -7,14 +7,16 @@ from typing import Any
 from django.db.models import Q
 
 from exports.formats import addresses, documents, text
-from exports.models import Concept, Mapping, MappingVersion, Repo
-from exports.selectors import states
+from exports.models import Concept, Fragment, Mapping, MappingVersion, Repo
+from exports.selectors import access, states
 from exports.writing import drafts, store
 from exports.writing.clock import Clock
 
 State = documents.MappingState
 Target = documents.Target
 
+#: mappings rendered anew in one go
+RENEWED = 1000
 _PLAIN = ("external_id", "map_type", "extras", "retired", "retire_reason", "update_comment", "from_url", "from_name",
           "from_source_version", "to_url", "to_source_url", "to_code", "to_name", "to_source_version",
           "sort_weight")  # fmt: skip
@@ -75,18 +77,22 @@ class Ends:
     """What is stored here of the places a set of mappings points at."""
 
     concepts: dict[str, tuple[int, str | None]]  # uri → (row id, display name)
-    repos: frozenset[str]
+    repos: dict[str, Repo]
 
-    def origin(self, what: State) -> Target:
-        return self._target(what.from_url, what.from_url)
+    def origin(self, what: State, repo: Repo) -> Target:
+        return self._target(what.from_url, what.from_url, repo)
 
-    def target(self, what: State) -> Target:
-        return self._target(to_uri(what), what.to_source_url)
+    def target(self, what: State, repo: Repo) -> Target:
+        return self._target(to_uri(what), what.to_source_url, repo)
 
-    def _target(self, uri: str | None, source_url: str | None) -> Target:
+    def _target(self, uri: str | None, source_url: str | None, repo: Repo) -> Target:
+        """A private source of another owner is to a mapping what a source elsewhere is: its names stay in it."""
         place = addresses.place(source_url)
+        source = self.repos.get(place.repo_url) if place else None
+        if source is None or (source.is_private and access.owner_key(source) != access.owner_key(repo)):
+            return Target()
         pk, name = self.concepts.get(uri or "", (0, None))
-        return Target(bool(place and place.repo_url in self.repos), bool(pk), name)
+        return Target(source_is_here=True, concept_is_here=bool(pk), display_name=name)
 
 
 def to_uri(what: State) -> str | None:
@@ -107,8 +113,8 @@ def ends_of(states: Iterable[State]) -> Ends:
             if place:
                 repos.add(place.repo_url)
     found = Concept.objects.filter(uri__in=uris).values_list("uri", "pk", "display_name")
-    here = Repo.objects.filter(uri__in=repos).values_list("uri", flat=True)
-    return Ends({uri: (pk, name) for uri, pk, name in found}, frozenset(here))
+    here = Repo.objects.filter(uri__in=repos).only("uri", "public_access", "organization", "user")
+    return Ends({uri: (pk, name) for uri, pk, name in found}, {repo.uri: repo for repo in here})
 
 
 def write(clock: Clock, wanted: Sequence[drafts.Draft]) -> list[drafts.Outcome]:
@@ -213,6 +219,7 @@ def _save(clock: Clock, entries: list[Entry]) -> None:
     fresh = [entry for entry in entries if entry.is_new]
     for entry, pk in zip(fresh, store.ids(Mapping, len(fresh)), strict=True):
         entry.state.number = pk
+    clock.hold_collections("mapping", [entry.state.number for entry in entries if not entry.is_new])
     for entry, pk in zip(entries, store.ids(MappingVersion, len(entries)), strict=True):
         entry.state.pk = pk
         _stamp(clock, entry)
@@ -283,7 +290,7 @@ def _save_rows(repo: Repo, entries: list[Entry], ends: Ends) -> None:
 
 
 def _finished(repo: Repo, what: State, ends: Ends) -> store.Finished:
-    whole = dataclasses.replace(what, origin=ends.origin(what), target=ends.target(what))
+    whole = dataclasses.replace(what, origin=ends.origin(what, repo), target=ends.target(what, repo))
     return store.Finished(what.pk, documents.mapping(whole, states.home(repo)))
 
 
@@ -335,3 +342,33 @@ def renew(mapping_pks: Sequence[int], *, about: Sequence[int] = ()) -> None:
     states = [(state(version, version.source), version.source) for version in versions]
     ends = ends_of(what for what, _ in states)
     store.swap_fragments(MappingVersion, [_finished(repo, what, ends) for what, repo in states], is_latest=True)
+
+
+def renew_access(repo: Repo) -> None:
+    """After a source became private or public: its own mappings say so from now on, in one statement, and those of
+    other owners show the names of its concepts, or show them no longer. What frozen versions hold stays."""
+    fragment, version = store.table(Fragment), store.table(MappingVersion)
+    store.execute("SET LOCAL statement_timeout = 0")
+    store.execute(
+        f"""
+        WITH told AS (
+            SELECT v.id, f.id AS old, f.body, regexp_replace(
+                f.body, '"public_can_view": (true|false), ("checksums": {{[^{{}}]*}}}})$', %s) AS fresh
+            FROM {version} v JOIN {fragment} f ON f.id = v.fragment_id WHERE v.source_id = %s
+        ), made AS (
+            INSERT INTO {fragment} (body, length, sha256, row)
+            SELECT fresh, length(fresh), sha256(convert_to(fresh, 'UTF8')), id FROM told WHERE fresh <> body
+            RETURNING id, row
+        ), gone AS (
+            UPDATE {fragment} f SET replaced_at = now() FROM told, made WHERE made.row = told.id AND f.id = told.old
+        )
+        UPDATE {version} v SET fragment_id = made.id, kept = (v.kept::jsonb - 'public_can_view')::text
+        FROM made WHERE v.id = made.row
+        """,
+        [f'"public_can_view": {text.dumps(not repo.is_private)}, \\2', repo.pk],
+    )
+    about = Mapping.objects.filter(Q(from_uri__startswith=repo.uri) | Q(to_uri__startswith=repo.uri))
+    others = about.exclude(source__organization=repo.organization_id, source__user=repo.user_id)
+    pks = list(others.order_by("pk").values_list("pk", flat=True))
+    for start in range(0, len(pks), RENEWED):
+        renew(pks[start : start + RENEWED])

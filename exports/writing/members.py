@@ -18,8 +18,7 @@ from exports.models import (
     VersionMapping,
 )
 from exports.selectors import access
-from exports.writing import store
-from exports.writing.clock import Clock
+from exports.writing import clock, store
 
 MayRead = Callable[[Repo], bool]
 _MODELS = {
@@ -40,6 +39,12 @@ class Resolved:
     @property
     def kind(self) -> str:
         return self.parsed.rows if self.parsed else "concepts"
+
+
+def sources_of(expressions: Iterable[Any]) -> list[str]:
+    """URLs of the sources expressions speak of, to be locked before their rows join a collection."""
+    found = (addresses.expression(one) for one in expressions if isinstance(one, str))
+    return sorted({one.place.repo_url for one in found if one})
 
 
 def resolve(collection: Repo, expressions: Sequence[str], *, may_read: MayRead) -> list[Resolved]:
@@ -139,7 +144,7 @@ def _all_rows(parsed: addresses.Expression, source: Repo, kind: str) -> list[tup
     return [(row, pin) for row, pin in found]
 
 
-def save(lock: Clock, found: Sequence[Resolved], *, cascade: str, username: str) -> list[dict[str, Any]]:
+def save(lock: clock.Clock, found: Sequence[Resolved], *, cascade: str, username: str) -> list[dict[str, Any]]:
     """Save references to what was resolved; for each whether it was added, and why not."""
     texts = [one.text for one in found]
     there = set(
@@ -174,51 +179,80 @@ def _result(one: Resolved, there: set[str]) -> dict[str, Any]:
     return {"added": True, "expression": one.text, "message": f"Added {name} to the collection."}
 
 
-def admit(clock: Clock, found: Iterable[Resolved]) -> None:
-    """Make resolved rows members from now on; who is a member already stays as it is."""
-    moment = clock.tick()
-    for kind, (_, _, _, key) in _MODELS.items():
-        pairs = [pair for one in found if one.kind == kind for pair in one.found]
+def admit(lock: clock.Clock, found: Sequence[Resolved]) -> None:
+    """Make resolved rows members from now on; who is a member already stays as it is. ``found`` is gone through
+    more than once."""
+    pairs_of = {kind: [pair for one in found if one.kind == kind for pair in one.found] for kind in _MODELS}
+    for kind, pairs in pairs_of.items():
+        _, version_model, _, key = _MODELS[kind]
+        if pairs:
+            # a membership begins after everything a reader of the rows can have seen of them
+            ((newest,),) = store.rows(
+                f"SELECT max(updated_at) FROM {store.table(version_model)} WHERE is_latest AND {key}_id = ANY(%s)",
+                [[row for row, _ in pairs]],
+            )
+            lock.witness(newest)
+    moment = lock.tick()
+    for kind, pairs in pairs_of.items():
+        key = _MODELS[kind][3]
         if not pairs:
             continue
         store.execute(
             f"INSERT INTO {store.table(HeadMember)} (collection_id, {key}_id, {key}_version_id, since)"
             " SELECT %s, n.row, n.pin, %s FROM unnest(%s::bigint[], %s::bigint[]) AS n(row, pin)"
             " ON CONFLICT DO NOTHING",
-            [clock.repo.pk, moment, [row for row, _ in pairs], [pin for _, pin in pairs]],
+            [lock.repo.pk, moment, [row for row, _ in pairs], [pin for _, pin in pairs]],
         )
 
 
-def renew_whole_sources(clock: Clock) -> None:
+def whole_sources(collection: Repo) -> list[CollectionReference]:
+    """The references of a collection that follow whole sources."""
+    found = CollectionReference.objects.filter(collection=collection, expression__regex="/(concepts|mappings)/?$")
+    parsed = ((reference, addresses.expression(reference.expression)) for reference in found)
+    return [reference for reference, one in parsed if one and not one.is_static and not one.row_id]
+
+
+def lock_for_cut(collection: Repo) -> clock.Clock:
+    """The write lock a version is cut under: rows of whole sources join then, so those hold still too."""
+    following = () if collection.is_source else whole_sources(collection)
+    return clock.lock(collection.pk, sources=sources_of(one.expression for one in following))
+
+
+def renew_whole_sources(lock: clock.Clock) -> None:
     """Resolve again the references that follow whole sources: new rows join at a cut."""
-    dynamic = [
-        reference
-        for reference in CollectionReference.objects.filter(
-            collection=clock.repo, expression__regex="/(concepts|mappings)/?$"
-        )
-        if (parsed := addresses.expression(reference.expression)) and not parsed.is_static and not parsed.row_id
-    ]
+    dynamic = whole_sources(lock.repo)
     if not dynamic:
         return
-    found = resolve(clock.repo, [one.expression for one in dynamic], may_read=lambda _: True)
-    admit(clock, found)
-    moment = clock.tick()
+    found = resolve(lock.repo, [one.expression for one in dynamic], may_read=lambda _: True)
+    admit(lock, found)
+    moment = lock.tick()
     for reference, one in zip(dynamic, found, strict=True):
         setattr(reference, one.kind, len(one.found))
         reference.resolved_at = moment
     CollectionReference.objects.bulk_update(dynamic, ["concepts", "mappings", "resolved_at"])
 
 
-def drop_uncovered(clock: Clock) -> None:
-    """After references were removed: members no remaining reference names leave."""
-    remaining = list(CollectionReference.objects.filter(collection=clock.repo).values_list("expression", flat=True))
-    found = resolve(clock.repo, remaining, may_read=lambda _: True)
+def drop_uncovered(lock: clock.Clock) -> None:
+    """After references were removed: members no remaining reference names leave, and a member pinned by one that is
+    gone is pinned (or follows) as the oldest remaining one says."""
+    remaining = CollectionReference.objects.filter(collection=lock.repo).order_by("id")
+    found = resolve(lock.repo, list(remaining.values_list("expression", flat=True)), may_read=lambda _: True)
+    moment = lock.tick()
     for kind, (_, _, _, key) in _MODELS.items():
-        covered = [row for one in found if one.kind == kind for row, _ in one.found]
+        pins: dict[int, int | None] = {}
+        for row, pin in (pair for one in found if one.kind == kind for pair in one.found):
+            pins.setdefault(row, pin)
         store.execute(
             f"DELETE FROM {store.table(HeadMember)} WHERE collection_id = %s AND {key}_id IS NOT NULL"
             f" AND NOT {key}_id = ANY(%s::bigint[])",
-            [clock.repo.pk, covered],
+            [lock.repo.pk, list(pins)],
+        )
+        # another version shown is a change of the collection: the member counts as new
+        store.execute(
+            f"UPDATE {store.table(HeadMember)} m SET {key}_version_id = n.pin, since = %s"
+            " FROM unnest(%s::bigint[], %s::bigint[]) AS n(row, pin)"
+            f" WHERE m.collection_id = %s AND m.{key}_id = n.row AND m.{key}_version_id IS DISTINCT FROM n.pin",
+            [moment, list(pins), list(pins.values()), lock.repo.pk],
         )
 
 

@@ -16,7 +16,8 @@ from exports.models import Concept, ConceptVersion, Fragment, Repo
 from exports.services import seeding
 from exports.writing import clock, concepts, drafts
 from tests.exports.conftest import World
-from tests.exports.test_export import QUERY, body, download, inside
+from tests.exports.test_export import QUERY, _is_waiting, body, download, inside
+from tests.house import wait_for
 
 CONCEPT = [
     "type",
@@ -410,6 +411,119 @@ def test_references(world: World) -> None:
     assert world.api.delete(path, {"references": "*"}).status_code == 200
     assert whole(world, collection.uri)["concepts"] == []
     assert len(whole(world, f"{collection.uri}c1/")["concepts"]) == 3
+
+
+def test_pins_follow_references(world: World) -> None:
+    """X41: a member is shown as the oldest remaining reference names it, and that counts as a change."""
+    urls = world.fill()
+    old = world.api.get(urls[0]).json()["version"]
+    world.cut("v1")
+    world.api.put(urls[0], {"datatype": "Text"})
+    collection = world.repo("Coll", kind="collection")
+
+    def held() -> list[str]:
+        return [row["datatype"] for row in whole(world, collection.uri)["concepts"]]
+
+    world.refer(collection, f"{urls[0]}{old}/")
+    world.refer(collection, f"{world.path}v1/concepts/A/")
+    world.refer(collection, urls[0])
+    assert held() == ["N/A"]
+    path = f"{collection.uri}references/"
+    world.api.delete(path, {"references": [f"{urls[0]}{old}/"]})
+    assert held() == ["N/A"]
+    last = whole(world, collection.uri)["concepts"][0]["updated_on"]
+    stamp = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+    assert last < stamp
+    world.api.delete(path, {"references": [f"{world.path}v1/concepts/A/"]})
+    assert held() == ["Text"]
+    changed = whole(world, collection.uri, f"&updatedSince={stamp}")
+    assert [row["id"] for row in changed["concepts"]] == ["A"]
+    world.api.delete(path, {"references": [urls[0]]})
+    assert held() == []
+
+
+def test_clock_of_a_collection(world: World) -> None:
+    """X36: in a collection of several sources too, nothing commits below an updated_on somebody has seen."""
+    first = world.concept("A")
+    other = world.repo("Src2")
+    second = world.concept("B", source=other)
+    collection = world.repo("Coll", kind="collection")
+    world.refer(collection, first, second)
+    started, go_on = threading.Event(), threading.Event()
+
+    def edit(uri: str) -> None:
+        try:
+            assert world.api.put(uri, {"datatype": "Text"}).status_code == 200
+        finally:
+            connections.close_all()
+
+    def slow() -> None:
+        try:
+            with transaction.atomic():
+                lock = clock.lock(world.source.pk)
+                concepts.write(lock, [drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)])
+                started.set()
+                assert go_on.wait(30)
+                lock.save()
+        finally:
+            connections.close_all()
+
+    writers = [threading.Thread(target=slow), threading.Thread(target=edit, args=(second,))]
+    writers[0].start()
+    assert started.wait(30)
+    writers[1].start()
+    wait_for(_is_waiting, what="the writer of the other source to wait for the collection", timeout=20)
+    seen = max(row["updated_on"] for row in whole(world, collection.uri)["concepts"])
+    go_on.set()
+    for writer in writers:
+        writer.join(30)
+    rows = {row["id"]: row["updated_on"] for row in whole(world, collection.uri)["concepts"]}
+    assert seen < rows["A"] < rows["B"]
+
+
+def test_joining_waits(world: World) -> None:
+    """X36: rows join a collection only after those who are changing them are done."""
+    url = world.concept("A")
+    collection = world.repo("Coll", kind="collection")
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        try:
+            with transaction.atomic():
+                lock = clock.lock(world.source.pk)
+                concepts.write(lock, [drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)])
+                started.set()
+                assert go_on.wait(30)
+                lock.save()
+        finally:
+            connections.close_all()
+
+    def join() -> None:
+        try:
+            world.refer(collection, url)
+        finally:
+            connections.close_all()
+
+    writers = [threading.Thread(target=slow), threading.Thread(target=join)]
+    writers[0].start()
+    assert started.wait(30)
+    writers[1].start()
+    wait_for(_is_waiting, what="the reference to wait for the source", timeout=20)
+    assert whole(world, collection.uri)["concepts"] == []
+    go_on.set()
+    for writer in writers:
+        writer.join(30)
+    (row,) = whole(world, collection.uri)["concepts"]
+    assert row["datatype"] == "Coded"
+    # a row from the future is no later than its membership
+    moment = dt.datetime(2090, 1, 1, tzinfo=dt.UTC)
+    late = world.concept("Late")
+    ConceptVersion.objects.filter(concept__mnemonic="Late").update(updated_at=moment)
+    world.refer(collection, late)
+    more = world.concept("More")
+    world.refer(collection, more)
+    found = whole(world, collection.uri, "&updatedSince=2090-01-01T00:00:00Z")["concepts"]
+    assert [row["id"] for row in found] == ["Late", "More"]
 
 
 def test_latest(world: World) -> None:
