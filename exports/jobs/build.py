@@ -16,7 +16,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from core import blobs, db, jobs
-from core.models import Job
+from core.models import Job, User
 from exports.formats import archives, envelope, names, stamps, text, variants
 from exports.jobs import derived
 from exports.models import ExportBuild, ImportJob, RepoVersion
@@ -28,6 +28,36 @@ Announce = Callable[[str], None]
 EVERYTHING = documents.Wanted(concepts=True, references=True, mappings=True, retired=True)
 #: what the row of a build may say of an error; it stands in a header
 MAX_ERROR = 200
+
+
+def start(
+    version: RepoVersion, *, user: User | None, force: bool = False, variant: variants.Variant = variants.PLAIN
+) -> ExportBuild:
+    """Queue a build; the caller has made sure that none is active."""
+    one = ExportBuild(
+        version=version,
+        variant=variant.key,
+        label=variant.label,
+        base_id=variant.base,
+        force=force,
+        requested_by=user,
+        repo_name=version.repo.mnemonic,
+        version_name=version.name,
+        compressor=settings.EXPORTS_DEFLATE,
+    )
+    params = {"build": str(one.uuid), "repository": version.repo.uri, "version": version.name}
+    one.job, _ = jobs.submit(KIND, params, requested_by=user)
+    one.save(force_insert=True)
+    return one
+
+
+def automatic(version: RepoVersion, *, user: User | None) -> None:
+    """Build by itself after a cut or a release, when EXPORTS_AUTO_BUILD says so. In the transaction of the cut."""
+    wanted = settings.EXPORTS_AUTO_BUILD
+    if wanted == "never" or (wanted == "released" and not version.released):
+        return
+    if not ExportBuild.objects.filter(version=version, variant="", state__in=ACTIVE).exists():
+        start(version, user=user)
 
 
 def build(run: jobs.Run, announce: Announce = lambda _: None) -> None:

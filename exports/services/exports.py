@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from core import errors, jobs
+from core import db, errors, jobs
 from core.models import User
 from exports.formats import variants
 from exports.jobs import build
@@ -33,29 +33,31 @@ def request(
     """Start a build unless an archive or a running build is there. Of simultaneous requests one wins."""
     if force and user is not None:
         access.over_repo(user, version.repo).demand("admin", user)
+    counted = user if user is not None and not user.is_staff else None
     with transaction.atomic():
-        # one request at a time per version; the partial unique index stands behind it
-        current = RepoVersion.objects.select_for_update(of=("self",)).select_related("current_build").get(pk=version.pk)
-        # one statement for both questions, asked once the lock is held
-        found = _of_interest(version, variant, user)
-        if any(_is_same(one, version, variant) and one.state in ACTIVE for one in found):
+        if counted is not None:
+            # one request at a time per person, or simultaneous ones for several versions would pass the quota
+            db.advisory_lock(f"exports.quota:{counted.pk}")
+        # and per version; the partial unique index stands behind it
+        if not RepoVersion.objects.select_for_update().filter(pk=version.pk).values_list("pk"):
+            raise errors.NotFound
+        # one statement for all questions, asked once the locks are held
+        found = _of_interest(version, variant, counted)
+        states = {one.state for one in found if one.version_id == version.pk and one.variant == variant.key}
+        if states.intersection(ACTIVE):
             return Requested(None, "active")
-        if not force and builds.ready_build(current, variant) is not None:
+        if not force and BuildState.READY in states:
             return Requested(None, "ready")
-        if user is not None and not user.is_staff:
-            _check_quota([one for one in found if one.requested_by_id == user.pk])
-        return Requested(_start(version, user=user, force=force, variant=variant), "created")
+        if counted is not None:
+            _check_quota([one for one in found if one.requested_by_id == counted.pk])
+        return Requested(build.start(version, user=user, force=force, variant=variant), "created")
 
 
-def _is_same(one: ExportBuild, version: RepoVersion, variant: variants.Variant) -> bool:
-    return one.version_id == version.pk and one.variant == variant.key
-
-
-def _of_interest(version: RepoVersion, variant: variants.Variant, user: User | None) -> list[ExportBuild]:
-    """The variant's active build and the builds that count against a user's quota."""
-    wanted = Q(version=version, variant=variant.key, state__in=ACTIVE)
-    if user is not None and not user.is_staff:
-        mine = Q(requested_by=user)
+def _of_interest(version: RepoVersion, variant: variants.Variant, counted: User | None) -> list[ExportBuild]:
+    """The variant's archive and active build, and the builds that count against a person's quota."""
+    wanted = Q(version=version, variant=variant.key, state__in=(*ACTIVE, BuildState.READY))
+    if counted is not None:
+        mine = Q(requested_by=counted)
         wanted |= mine & Q(state__in=ACTIVE) | mine & Q(created_at__gt=timezone.now() - _HOUR)
     found = ExportBuild.objects.filter(wanted).only("version_id", "variant", "requested_by_id", "state", "created_at")
     return list(found.order_by("created_at"))
@@ -71,37 +73,10 @@ def _check_quota(mine: list[ExportBuild]) -> None:
         raise errors.Throttled("Too many exports are being built for you.", retry_after=30)
     recent = [one.created_at for one in mine if one.created_at > timezone.now() - _HOUR]
     if len(recent) >= settings.EXPORTS_MAX_HOURLY:
-        wait = recent[len(recent) - settings.EXPORTS_MAX_HOURLY] + _HOUR - timezone.now()
+        # one may be started again when enough of them are an hour old; with a limit of none, not within the hour
+        freed = recent[-settings.EXPORTS_MAX_HOURLY] if settings.EXPORTS_MAX_HOURLY else timezone.now()
+        wait = freed + _HOUR - timezone.now()
         raise errors.Throttled("Too many exports were started for you.", retry_after=int(wait.total_seconds()) + 1)
-
-
-def _start(
-    version: RepoVersion, *, user: User | None, force: bool, variant: variants.Variant = variants.PLAIN
-) -> ExportBuild:
-    one = ExportBuild(
-        version=version,
-        variant=variant.key,
-        label=variant.label,
-        base_id=variant.base,
-        force=force,
-        requested_by=user,
-        repo_name=version.repo.mnemonic,
-        version_name=version.name,
-        compressor=settings.EXPORTS_DEFLATE,
-    )
-    params = {"build": str(one.uuid), "repository": version.repo.uri, "version": version.name}
-    one.job, _ = jobs.submit(build.KIND, params, requested_by=user)
-    one.save(force_insert=True)
-    return one
-
-
-def automatic(version: RepoVersion, *, user: User | None) -> None:
-    """Build by itself after a cut or a release, when EXPORTS_AUTO_BUILD says so."""
-    wanted = settings.EXPORTS_AUTO_BUILD
-    if wanted == "always" or (wanted == "released" and version.released):
-        with transaction.atomic():
-            if not ExportBuild.objects.filter(version=version, variant="", state__in=ACTIVE).exists():
-                _start(version, user=user, force=False)
 
 
 def variant_of(one: ExportBuild) -> variants.Variant:

@@ -10,8 +10,7 @@ from exports.formats import documents, records
 from exports.jobs import build
 from exports.models import Organization, Repo, RepoVersion
 from exports.models.repos import HEAD
-from exports.services import exports
-from exports.writing import clock, places, versions
+from exports.writing import clock, members, places, versions
 
 Json = dict[str, Any]
 
@@ -46,13 +45,13 @@ def cut(repo: Repo, *, data: Json, user: User) -> RepoVersion:
     name = records.identity(data, records.version_name)
     changes = records.version(data)
     with transaction.atomic():
-        lock = clock.lock(repo.pk)
+        lock = members.lock_for_cut(repo)
         if repo.versions.filter(name=name).exists():
             # the original's words
             raise errors.Conflict(f"{repo.kind.capitalize()} version '{name}' already exist.", code="duplicate")
         version = versions.cut(lock, versions.Wanted(name=name, user=user.username, **changes))
         lock.save()
-        exports.automatic(version, user=user)
+        build.automatic(version, user=user)
     return version
 
 
@@ -73,7 +72,7 @@ def edit_version(version: RepoVersion, *, data: Json, user: User) -> RepoVersion
         fresh.save()
         lock.save()
         if fresh.released and not was_released:
-            exports.automatic(fresh, user=user)
+            build.automatic(fresh, user=user)
     return fresh
 
 

@@ -33,6 +33,11 @@ class _OfVersion(base.View):
         self.request = request
         super().initial(request, *args, **kwargs)
 
+    @property
+    def may_know(self) -> bool:
+        """Whether the caller has been let as far as the version, so that a refusal too may tell of its export."""
+        return getattr(self, "version", None) is not None and self.rights.read
+
     def choose_dialect(self) -> None:
         """``?dialect=`` wins over ``Prefer``, which wins over the setting; for this request only. A parameter like the
         others, so looked at after method and rights."""
@@ -70,6 +75,9 @@ class _OfVersion(base.View):
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         if self.applied:
             response["Preference-Applied"] = self.applied
+        if 400 <= response.status_code < 500 and self.may_know:
+            for name, value in serializer.headers(builds.state_of(self.version)).items():
+                response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Vary", "Accept, Authorization, Prefer")
         return super().finalize_response(request, response, *args, **kwargs)

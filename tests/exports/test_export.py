@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from core import jobs
+from core import errors, jobs
 from core.models import Job
 from exports.formats import archives
 from exports.jobs import build
@@ -222,6 +222,44 @@ def test_headers(ready: World) -> None:
     assert zipped["ETag"] == f'"{hashlib.sha256(download(ready, f"{ready.path}v1/", "&format=zip")).hexdigest()}"'
 
 
+def test_headers_of_refusals(ready: World, settings: Any) -> None:
+    """X16: refusals carry the state of the export too, as far as the caller may know it."""
+    path = f"{ready.path}v1/export/"
+    link = f'<{path}status/>; rel="status"'
+    refused = (
+        (ready.anonymous.get(f"{path}?format=rar"), 400), (ready.api.get(f"{path}?dialect=no"), 400),
+        (ready.anonymous.post(path), 401), (ready.anonymous.delete(path), 401),
+        (ready.stranger.delete(path), 403), (ready.stranger.post(f"{path}?force=true"), 403),
+        (ready.api.put(path, {}), 405), (ready.api.post(f"{path}status/"), 405),
+    )  # fmt: skip
+    for answer, status in refused:
+        assert answer.status_code == status
+        assert (answer["Link"], answer["X-Export-Status"], answer["X-Export-Progress"]) == (link, "ready", "100")
+        assert (answer["Cache-Control"], answer["Vary"]) == ("no-store", "Accept, Authorization, Prefer")
+    settings.EXPORTS_MAX_HOURLY = 0
+    ready.cut("v2")
+    throttled = ready.api.post(f"{ready.path}v2/export/")
+    assert (throttled.status_code, throttled["X-Export-Status"]) == (429, "none")
+    assert "Retry-After" in throttled
+    head = ready.api.get(f"{ready.path}HEAD/export/")
+    assert (head.status_code, head["X-Export-Status"], head["Allow"]) == (405, "none", "OPTIONS")
+
+
+def test_headers_tell_no_secrets(ready: World, settings: Any) -> None:
+    """X13: who may not see a repository does not learn of its exports, and a bad token learns nothing."""
+    path = f"{ready.path}v1/export/"
+    seen = [ready.anonymous.get(path, Authorization=f"Token {'0' * 40}"), ready.api.get(f"{ready.path}v9/export/")]
+    ready.api.put(ready.path, {"public_access": "None"})
+    seen += [who(method, path) for who in (ready.anonymous, ready.stranger) for method in ("GET", "POST", "DELETE")]
+    ready.api.put(ready.path, {"public_access": "View"})
+    settings.EXPORTS_REQUIRE_AUTH = True
+    seen.append(ready.anonymous.get(path))
+    assert [answer.status_code for answer in seen] == [401, 404, 401, 401, 401, 403, 403, 403, 401]
+    for answer in seen:
+        assert not [name for name in answer.headers if name.startswith(("X-Export", "Link", "Last-Updated"))]
+        assert answer["Cache-Control"] == "no-store"
+
+
 def test_file_name(ready: World) -> None:
     """X17: file name <repo>_<version>.<14 digits>.tgz; stamp = max updated_at, UTC, truncated."""
     answer = ready.anonymous.get(f"{ready.path}v1/export/")
@@ -356,6 +394,27 @@ def test_quota(world: World) -> None:
     assert refused.json()["detail"].startswith("Request was throttled. Expected available in ")
     assert "Retry-After" in refused
     assert world.boss.post(paths[3]).status_code == 202
+
+
+def test_quota_at_once(world: World) -> None:
+    """X48: simultaneous POSTs for several versions do not pass the quota of three."""
+    names = [f"q{number}" for number in range(8)]
+    versions = [world.cut(name) for name in names]
+    together = threading.Barrier(len(versions))
+
+    def ask(version: Any) -> str:
+        try:
+            together.wait(30)
+            return services.request(version, user=world.editor).outcome
+        except errors.Throttled:
+            return "throttled"
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(versions)) as pool:
+        outcomes = sorted(pool.map(ask, versions))
+    assert outcomes == ["created"] * 3 + ["throttled"] * 5
+    assert ExportBuild.objects.count() == 3
 
 
 def test_hourly_quota(world: World, settings: Any) -> None:

@@ -102,7 +102,7 @@ def _version(record: Json, action: str, importer: Importer, forced: str, *, kind
     importer.demand("admin", repo)
     name = records.identity(record, records.version_name)
     url = f"{repo.uri}{name}/"
-    lock = clock.lock(repo.pk)
+    lock = members.lock_for_cut(repo)
     found = RepoVersion.objects.filter(repo=repo, name=name).first()
     if action == "DELETE":
         _refuse(action, exists=found is not None)
@@ -114,8 +114,9 @@ def _version(record: Json, action: str, importer: Importer, forced: str, *, kind
         if action == "CREATE" or any(getattr(found, key) != value for key, value in changes.items()):
             raise errors.Conflict(f"{kind.capitalize()} version '{name}' already exist.", code="duplicate")
         return "unchanged", url
-    versions.cut(lock, versions.Wanted(name=name, user=importer.name, **changes))
+    version = versions.cut(lock, versions.Wanted(name=name, user=importer.name, **changes))
     lock.save()
+    build.automatic(version, user=importer.user)
     return "created", url
 
 
@@ -133,7 +134,7 @@ def _reference(record: Json, action: str, importer: Importer, forced: str) -> Re
     importer.demand("write", collection)
     expressions = _expressions(record)
     cascade = _CASCADES.get(str(record.get("__cascade", "none")).lower(), "none")
-    lock = clock.lock(collection.pk)
+    lock = clock.lock(collection.pk, sources=members.sources_of(expressions))
     if action == "DELETE":
         count, _ = CollectionReference.objects.filter(collection=collection, expression__in=expressions).delete()
         members.drop_uncovered(lock)
