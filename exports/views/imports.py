@@ -10,15 +10,21 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from core import errors
+from core import api, errors
 from exports import dialect
-from exports.formats import addresses, records
+from exports.formats import addresses
 from exports.models import ImportJob
 from exports.serializers import imports as serializer
 from exports.services import imports as services
 from exports.views import base
 
 BLOCK = 256 * 1024
+#: what a raw body may call itself; what it is is told by its first bytes
+RAW = (
+    "", "application/json", "text/json", "application/x-ndjson", "application/ndjson", "application/jsonl",
+    "application/json-lines", "text/plain", "application/octet-stream", "application/gzip", "application/x-gzip",
+    "application/zip", "application/x-zip-compressed", "application/x-tar", "application/x-gtar",
+)  # fmt: skip
 
 
 class _Task(base.View):
@@ -77,11 +83,14 @@ class Imports(_Task):
         declared = plain.META.get("CONTENT_LENGTH") or "0"
         if declared.isdigit() and int(declared) > settings.EXPORTS_IMPORT_MAX_BYTES:
             raise errors.TooLarge("The upload is too large.", limit=settings.EXPORTS_IMPORT_MAX_BYTES)
-        if (request.content_type or "").startswith("multipart/"):
+        if (request.content_type or "").lower().startswith("multipart/form-data"):
             return self._form(plain)
         if url := request.query_params.get("file_url"):
             services.check_url(url)
             return services.fetch(url), url.rsplit("/", 1)[-1], {}
+        kind = (request.content_type or "").split(";")[0].strip().lower()
+        if kind not in RAW and not kind.endswith("+json"):
+            raise api.UnsupportedMedia(f'Unsupported media type "{kind}" in request.')
         return _read(plain), request.query_params.get("name", "import"), {}
 
     def _form(self, plain: Any) -> tuple[Iterable[bytes], str, dict[str, Any]]:
@@ -96,13 +105,10 @@ class Imports(_Task):
 
     def options_of(self, given: dict[str, Any]) -> dict[str, Any]:
         """``update_if_exists``, ``atomic`` and ``owner``, checked."""
-        try:
-            options: dict[str, Any] = {
-                "update_if_exists": records.boolean(given.get("update_if_exists", True)),
-                "atomic": records.boolean(given.get("atomic", False)),
-            }
-        except records.Fault as fault:
-            raise errors.Invalid(str(fault), field="atomic") from None
+        options: dict[str, Any] = {
+            name: base.truth(name, given.get(name, default))
+            for name, default in (("update_if_exists", True), ("atomic", False))
+        }
         owner = str(given.get("owner", "")).strip("/")
         if owner:
             kind, _, name = owner.partition("/")

@@ -5,12 +5,13 @@ from typing import Any
 from core import errors
 from core.models import User
 from exports.formats import addresses, legacy, records
+from exports.jobs import build
 from exports.jobs.imports import lines, places, rows
 from exports.jobs.imports.notes import Book, Note, of_error
 from exports.jobs.imports.rights import Importer
 from exports.models import Organization, Repo
 from exports.models.repos import HEAD
-from exports.writing import clock, versions
+from exports.writing import clock, members, versions
 from exports.writing import places as writing
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ def write_rows(target: Target, batch: list[rows.Wanted], importer: Importer, boo
         if source is not None and importer.may("write", source):
             _write_into(source, mine, manner, importer, book)
         else:
-            _only_there(source, mine, book)
+            _only_there(source, mine, importer, book)
 
 
 def _by_source(batch: list[rows.Wanted]) -> dict[str, list[rows.Wanted]]:
@@ -97,13 +98,15 @@ def _by_source(batch: list[rows.Wanted]) -> dict[str, list[rows.Wanted]]:
     return found
 
 
-def _only_there(source: Repo | None, mine: list[rows.Wanted], book: Book) -> None:
-    """Rows we may not write: fine when they are there, reported when not."""
+def _only_there(source: Repo | None, mine: list[rows.Wanted], importer: Importer, book: Book) -> None:
+    """Rows we may not write: fine when they are there, reported when not. What a source holds that the importer may
+    not even read is not told."""
+    there = _ids(source, mine) if source is not None and importer.may("read", source) else frozenset()
     for wanted in mine:
         url = str(wanted.value.get("url", ""))
         if source is None:
             book.add(Note("failed", wanted.line, wanted.type, url, {"detail": "Its source does not exist here."}))
-        elif wanted.value.get("id") in _ids(source, wanted):
+        elif wanted.value.get("id") in there:
             book.add(Note("unchanged", wanted.line, wanted.type, url))
         else:
             book.add(
@@ -111,9 +114,11 @@ def _only_there(source: Repo | None, mine: list[rows.Wanted], book: Book) -> Non
             )
 
 
-def _ids(source: Repo, wanted: rows.Wanted) -> list[str]:
-    rows_of = source.concepts if wanted.type == "Concept" else source.mappings
-    return list(rows_of.filter(mnemonic=str(wanted.value.get("id"))).values_list("mnemonic", flat=True))
+def _ids(source: Repo, mine: list[rows.Wanted]) -> frozenset[str]:
+    """Which of these rows of one type a source has; one statement."""
+    rows_of = source.concepts if mine[0].type == "Concept" else source.mappings
+    wanted = [str(one.value.get("id")) for one in mine]
+    return frozenset(rows_of.filter(mnemonic__in=wanted).values_list("mnemonic", flat=True))
 
 
 def _write_into(repo: Repo, batch: list[rows.Wanted], manner: rows.Manner, importer: Importer, book: Book) -> None:
@@ -127,7 +132,7 @@ def refer(target: Target, given: list[tuple[int, Json]], importer: Importer, boo
     """Add a collection's references; what cannot be resolved is reported."""
     texts = [(line, str(one.get("expression", ""))) for line, one in given]
     moved = [legacy.rerooted({"url": text}, old=target.old_uri, new=target.repo.uri)["url"] for _, text in texts]
-    lock = clock.lock(target.repo.pk)
+    lock = clock.lock(target.repo.pk, sources=members.sources_of(moved))
     importer.demand("write", lock.repo)
     for (line, _), text in zip(texts, moved, strict=True):
         try:
@@ -145,14 +150,15 @@ def cut(target: Target, importer: Importer, book: Book) -> None:
     if not addresses.is_mnemonic(target.version) or target.version in addresses.RESERVED_VERSIONS:
         book.add(Note("invalid", 0, kind, url, {"id": ["Not a version id."]}))
         return
-    lock = clock.lock(target.repo.pk)
+    lock = members.lock_for_cut(target.repo)
     if target.repo.versions.filter(name=target.version).exists():
         changed = book.counts["created"] + book.counts["updated"]
         words = {"detail": f"{target.repo.kind.capitalize()} version '{target.version}' already exist."}
         book.add(Note("failed" if changed else "unchanged", 0, kind, url, words if changed else None))
         return
-    versions.cut(lock, _wanted(target, importer))
+    version = versions.cut(lock, _wanted(target, importer))
     lock.save()
+    build.automatic(version, user=importer.user)
     book.add(Note("created", 0, kind, url))
 
 
