@@ -33,10 +33,14 @@ class _OfVersion(base.View):
         self.request = request
         super().initial(request, *args, **kwargs)
 
-    @property
-    def may_know(self) -> bool:
-        """Whether the caller has been let as far as the version, so that a refusal too may tell of its export."""
-        return getattr(self, "version", None) is not None and self.rights.read
+    def known(self) -> builds.ExportState | None:
+        """The state a refusal may tell of: only to who has been let as far as the version."""
+        if getattr(self, "version", None) is None or not self.rights.read:
+            return None
+        try:
+            return builds.state_of(self.version, self.variant())
+        except errors.Invalid:
+            return None  # which export was asked for is just what could not be read
 
     def choose_dialect(self) -> None:
         """``?dialect=`` wins over ``Prefer``, which wins over the setting; for this request only. A parameter like the
@@ -75,8 +79,8 @@ class _OfVersion(base.View):
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         if self.applied:
             response["Preference-Applied"] = self.applied
-        if 400 <= response.status_code < 500 and self.may_know:
-            for name, value in serializer.headers(builds.state_of(self.version)).items():
+        if 400 <= response.status_code < 500 and (state := self.known()):
+            for name, value in serializer.headers(state).items():
                 response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Vary", "Accept, Authorization, Prefer")

@@ -540,15 +540,27 @@ def _is_waiting() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def token_row() -> list[tuple[Any, ...]]:
+    """Which transactions last wrote the tokens."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, xmin::text FROM core_apitoken ORDER BY id")
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+
 def test_few_queries(ready: World) -> None:
     """X58: GET export takes at most 3 queries and no storage call; POST at most 8."""
     token = {"Authorization": f"Token {ready.api.token}"}
     ready.api.get(f"{ready.path}v1/export/")
+    noted = token_row()
     with CaptureQueriesContext(connection) as seen:
         answer = ready.anonymous.client.get(f"{ready.path}v1/export/", headers=token)
     assert answer.status_code == 303
     assert len(seen.captured_queries) <= 3, seen.captured_queries
-    assert all(query["sql"].startswith("SELECT") for query in seen.captured_queries)
+    # the look-up of the token may note its use, but did so just before
+    others = [query["sql"] for query in seen.captured_queries if "FROM core_apitoken" not in query["sql"]]
+    assert all(sql.startswith("SELECT") for sql in others), others
+    assert token_row() == noted
     ready.cut("v2")
     with CaptureQueriesContext(connection) as seen:
         posted = ready.api.post(f"{ready.path}v2/export/")
