@@ -106,19 +106,17 @@ def test_password_change_by_admin_and_command(
     headers = pair(other)
     path = f"/admin/core/user/{owner.pk}/password/"
     fresh = "tide-and-reef-77"
-    answer = staff.post(path, {"password1": fresh, "password2": fresh, "set-password": "1"})
+    answer = staff.post(path, {"password1": fresh, "password2": fresh, "usable_password": "true", "set-password": "1"})
     assert answer.status_code == 302, answer.content
     assert other.get("/api/v2/logout", **headers).status_code == 401
-    session = other.post("/api/v2/login", {"username": "maria", "password": fresh}).json()["data"]
-    headers = {"HTTP_X_AUTH_TOKEN": session["authToken"], "HTTP_X_USER_ID": session["userId"]}
+    headers = pair(other, password=fresh)
     assert other.head("/api/v2/logout", **headers).status_code == 200
     monkeypatch.setattr(getpass, "getpass", lambda *_args, **_options: "moon-and-wave-88")
     call_command("changepassword", "maria", stdout=io.StringIO())
     assert other.head("/api/v2/logout", **headers).status_code == 401
-    session = other.post("/api/v2/login", {"username": "maria", "password": "moon-and-wave-88"}).json()["data"]
-    headers = {"HTTP_X_AUTH_TOKEN": session["authToken"], "HTTP_X_USER_ID": session["userId"]}
+    headers = pair(other, password="moon-and-wave-88")
     User.objects.filter(pk=owner.pk).update(password=make_password("moon-and-wave-88", hasher="pbkdf2_sha256"))
-    assert other.post("/api/v2/login", {"username": "maria", "password": "moon-and-wave-88"}).status_code == 200
+    pair(other, password="moon-and-wave-88")
     assert User.objects.get(pk=owner.pk).password.startswith("bcrypt_sha256$"), "re-hashed"
     assert other.head("/api/v2/logout", **headers).status_code == 200
 
