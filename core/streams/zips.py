@@ -223,6 +223,13 @@ class Member:
         self._put(self._deflater.update(data) if self._deflater else data)
         return len(data)
 
+    def passed(self, size: int) -> None:
+        """Count bytes of a deflated member that the caller has put into the archive's sink by another way."""
+        if self._is_closed or self._deflater:
+            raise ValueError("only an open member that is deflated already takes bytes by another way")
+        self._written += size
+        self._archive.size += size
+
     def finish(self, *, size: int, crc: int) -> None:
         """Close a deflated member of unknown size, telling what the content was."""
         self.entry.size, self.entry.crc = size, crc

@@ -374,6 +374,26 @@ def test_member_times(moment: datetime, shown: tuple[int, ...]) -> None:
         assert read.getinfo("a").date_time == shown
 
 
+def test_bytes_that_reach_the_sink_by_another_way_are_counted() -> None:
+    sink = io.BytesIO()
+    plain = b"specimens " * 1000
+    deflater = streams.Deflater()
+    body = deflater.update(plain) + deflater.flush()
+    with streams.Zip(sink, modified=NOW) as archive:
+        with archive.deflated("a", size=len(plain), crc=deflater.crc, compressed=len(body)) as member:
+            member.write(body[:7])
+            sink.write(body[7:])
+            member.passed(len(body) - 7)
+        with pytest.raises(ValueError, match="open member"):
+            member.passed(1)
+        archive.add("b", b"behind it")
+        with pytest.raises(ValueError, match="deflated already"), archive.member("c") as packing:
+            packing.passed(1)
+        packing.close()
+    with zipfile.ZipFile(sink) as read:
+        assert (read.testzip(), read.read("a"), read.read("b")) == (None, plain, b"behind it")
+
+
 def test_misuse_of_a_zip_is_refused() -> None:
     archive = streams.Zip(Void(), modified=NOW)
     for bad in ("", "/abs", "a\\b", "a\0", "x" * 70_000):
