@@ -90,16 +90,18 @@ def _picked(places: list[int]) -> Convert:
 
     else:
         pick = itemgetter(*places)
+    # What lies behind the last column wanted need not be cut up.
+    cuts = -1 if beyond else max(places) + 1
 
     def convert(block: bytes) -> bytes:
         out = []
         for row in _rows(block):
             if b'"' not in row:
-                out.append(b",".join(pick(row.split(b",") + beyond)))
+                out.append(b",".join(pick(row.split(b",", cuts) + beyond)))
                 continue
             pieces = row.split(b'"')
             pieces[1::2] = [piece.replace(b",", _STAND_IN) for piece in pieces[1::2]]
-            out.append(b",".join(pick(b'"'.join(pieces).split(b",") + beyond)).replace(_STAND_IN, b","))
+            out.append(b",".join(pick(b'"'.join(pieces).split(b",", cuts) + beyond)).replace(_STAND_IN, b","))
         out.append(b"")
         return _CRLF.join(out)
 
@@ -112,17 +114,34 @@ def _tabbed(delimiter: str) -> Convert:
     rewrite = _rewritten(delimiter, safe=False)
 
     def convert(block: bytes) -> bytes:
-        if b'"' not in block and tab not in block:
-            return block.replace(b",", tab)
-        out: list[bytes] = []
-        for row in _rows(block):
-            if b'"' not in row and tab not in row:
-                out += (row.replace(b",", tab), _CRLF)
-            else:
-                out.append(rewrite(row + _CRLF))
-        return b"".join(out)
+        if tab not in block:
+            return _between_tabs(block, tab) if b'"' in block else block.replace(b",", tab)
+        rows = (row + _CRLF for row in _rows(block))
+        return b"".join(rewrite(row) if tab in row else _between_tabs(row, tab) for row in rows)
 
     return convert
+
+
+def _between_tabs(block: bytes, tab: bytes) -> bytes:
+    """Rows in which no cell holds a tab. Quotes stay round cells with a quote or a line feed: a comma needs none.
+
+    Cut at its quotes, a block is text outside and inside of them in turn; nothing outside means a doubled quote.
+    """
+    pieces = block.split(b'"')
+    inside = pieces[1::2]
+    outside = b'"'.join(pieces[0::2]).replace(b",", tab).split(b'"')
+    out = [outside[0]]
+    place, end = 0, len(inside)
+    while place < end:
+        first = place
+        while not outside[place + 1]:
+            place += 1
+        place += 1
+        if place == first + 1 and b"\n" not in inside[first]:
+            out += (inside[first], outside[place])
+        else:
+            out += (b'"', b'""'.join(inside[first:place]), b'"', outside[place])
+    return b"".join(out)
 
 
 def _rewritten(delimiter: str, *, safe: bool) -> Convert:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from downloads.formats import cells, citation, dwca, eml, manifest, members, normalise, terms
+from downloads.formats import cells, citation, dwca, eml, manifest, members, normalise, reshape, terms
 
 SNAPSHOT = datetime.datetime(2026, 11, 22, 3, 49, 49, 387349, tzinfo=datetime.UTC)
 RAW_RECORDS = ["dwc:genus", "dwc:locality", "symbiota:verbatimScientificName"]
@@ -380,3 +380,22 @@ def test_archives_open(tmp_path: Path, form: str, core_type: str) -> None:
         assert all(len(found) == len(files) - 1 for found in extensions)
         values = {value for row in opened for value in row.data.values()}
     assert values <= {text.replace("\r\n", "\n") for text in AWKWARD} | {text.strip() for text in AWKWARD}
+
+
+_CELLS = st.text(alphabet='a,"\t\n=é ', max_size=6)
+
+
+@given(rows=st.lists(st.lists(_CELLS, min_size=4, max_size=4), max_size=8), data=st.data())
+def test_stored_lines_in_another_shape(rows: list[list[str]], data: st.DataObject) -> None:
+    """D38: chosen columns, tabs and harmless cells of stored lines are what the cells written anew would be."""
+    stored = "".join(cells.line([f"id-{n}", *row]) for n, row in enumerate(rows)).encode()
+    columns = data.draw(st.none() | st.lists(st.none() | st.integers(0, 3), max_size=5))
+    delimiter = data.draw(st.sampled_from([cells.COMMA, cells.TAB]))
+    is_safe = data.draw(st.booleans())
+    how = reshape.Reshape(columns=columns, delimiter=delimiter, is_safe=is_safe)
+    expected = ""
+    for number, row in enumerate(rows):
+        texts = row if columns is None else ["" if place is None else row[place] for place in columns]
+        shown = [cells.harmless(text) for text in texts] if is_safe else texts
+        expected += cells.line([f"id-{number}", *shown], delimiter)
+    assert how.converter()(stored).decode() == expected
