@@ -74,7 +74,10 @@ class Build(models.Model):
 
 
 class BuildPart(models.Model):
-    """One stretch of one member: the rows whose uuid lies from `low` up to but without `high` (null: no bound)."""
+    """One stretch of one member: the rows whose uuid lies from `low` up to but without `high` (null: no bound).
+
+    The first also holds the header. `size` and `crc` are of its plain bytes, `compressed` and `packed_crc` of its blob.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -94,6 +97,7 @@ class BuildPart(models.Model):
     size = models.PositiveBigIntegerField(default=0)
     compressed = models.PositiveBigIntegerField(default=0)
     crc = models.PositiveBigIntegerField(default=0)
+    packed_crc = models.PositiveBigIntegerField(default=0)
     blob_key = models.CharField(max_length=200, blank=True)
 
     class Meta:

@@ -40,9 +40,9 @@ def estimate(asked: request.DownloadRequest) -> Estimate:
     """
     version = publish.current_version()
     chosen = selection.Selection(asked, version, selection.hidden_at(version))
-    queries = {entity: chosen.rows(entity, "1") for entity in selection.ENTITIES}
+    queries = {entity: "SELECT 1 " + chosen.source(entity) for entity in selection.ENTITIES}
     if asked.form == "geojson":  # rows without a point are not in it
-        queries["records"] = "SELECT 1 FROM (" + chosen.rows("records", "r.lat") + ") p WHERE p.lat IS NOT NULL"
+        queries["records"] = queries["records"] + " AND r.lat IS NOT NULL"
     try:
         with db.statement_timeout(COUNTING_MS):
             rows = {entity: _count(query) for entity, query in queries.items()}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import struct
 import threading
+import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,7 +24,7 @@ from core.models import Job
 from downloads import services
 from downloads.formats import samples
 from downloads.jobs import expiry
-from downloads.jobs.build import lanes, lead, parts, plan, selection, sqltext
+from downloads.jobs.build import assemble, lanes, lead, parts, plan, selection, sqltext, sums
 from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset, StoreVersion
 from downloads.services import ask, operate
 from tests.downloads import making
@@ -228,6 +232,89 @@ def test_parts_make_the_same_file(store_of_samples: None, settings: Any, form: s
     assert BuildPart.objects.count() == 0
 
 
+@pytest.mark.parametrize("rows", [30, 50_000])
+@pytest.mark.parametrize("most", [0, 2000, 1 << 24])
+def test_headers_tell_true_sizes(
+    store_of_samples: None, settings: Any, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
+) -> None:
+    """D34: sizes stand in the local headers, however a file was made and wherever it waited; nothing is left over."""
+    settings.DOWNLOADS_PART_ROWS = rows
+    monkeypatch.setattr(assemble, "_HELD_MOST", most)
+    download = making.built({})
+    data = making.content(download)
+    with zipfile.ZipFile(io.BytesIO(data)) as source:
+        assert source.testzip() is None
+        for info in source.infolist():
+            assert not info.flag_bits & 8, info.filename
+            sizes = struct.unpack_from("<LLL", data, info.header_offset + 14)
+            assert sizes == (info.CRC, info.compress_size, info.file_size), info.filename
+    assert download.build is not None
+    assert hashlib.sha256(data).hexdigest() == download.build.sha256
+    assert making.keys() == [download.build.blob_key]
+
+
+@pytest.mark.parametrize("form", ["dwca-csv", "csv", "parquet"])
+def test_a_file_the_store_changed_is_not_published(acers: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """D28: size and checksum are verified before anybody learns the key; then the build goes on."""
+    placed = making.place({}, form=form)
+    build = placed.download.build
+    assert build is not None
+    assert build.job_id is not None
+    verify = blobs.verify
+
+    def spoil(key: str, *, size: int, **sums: Any) -> Any:
+        data = bytearray(b"".join(blobs.reader(key)))
+        data[len(data) // 2] ^= 1
+        blobs.put(key, bytes(data))
+        return verify(key, size=size, **sums)
+
+    monkeypatch.setattr(lead.blobs, "verify", spoil)
+    jobs.run(build.job_id)
+    build.refresh_from_db()
+    assert (build.state, build.blob_key) == (Build.State.RUNNING, "")
+    assert services.find(placed.download.uuid).state == Download.State.WAITING
+    monkeypatch.undo()
+    Job.objects.update(available_at=timezone.now())
+    jobs.run(build.job_id)
+    done = services.find(placed.download.uuid)
+    assert done.build is not None
+    assert hashlib.sha256(making.content(done)).hexdigest() == done.build.sha256
+
+
+def test_parts_made_by_others_are_summed_in_turn(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
+    """D36: the sums of the manifest are right whoever made a part; only parts of others are read back."""
+    settings.DOWNLOADS_PART_ROWS = 30
+    placed = making.place({})
+    build = placed.download.build
+    assert build is not None
+    assert build.job_id is not None
+    make, inflate = parts.make, sums._inflate
+    read: list[int] = []
+    calls: list[int] = []
+
+    def make_two(ready: Any, stretch: parts.Stretch, note: Any, digests: Any = None) -> bool:
+        calls.append(stretch.number)
+        if len(calls) % 2:  # somebody else makes the second of those that are free meanwhile
+            other = parts.claim(ready, uuid.uuid4(), leaving=1)
+            assert other is None or make(ready, other, note)
+        return make(ready, stretch, note, digests)
+
+    def counted(part: BuildPart, *more: Any) -> None:
+        read.append(part.pk)
+        inflate(part, *more)
+
+    monkeypatch.setattr(parts, "make", make_two)
+    monkeypatch.setattr(sums, "_inflate", counted)
+    jobs.run(build.job_id)
+    files = making.members(services.find(placed.download.uuid))
+    for entry in json.loads(files["manifest.json"])["files"]:
+        assert hashlib.sha256(files[entry["name"]]).hexdigest() == entry["sha256"], entry["name"]
+    assert 0 < len(read) == len(set(read))
+    build.refresh_from_db()
+    stretches = sum(len(build.plan["cuts"][entity]) + 1 for entity in ("records", "media"))
+    assert len(read) == 2 * (stretches - len(calls))
+
+
 def test_a_delta_applied_to_the_old_archive_gives_the_new_one(store_of_samples: None, tmp_path: Path) -> None:
     """D51: Old archive + `since` archive = new archive."""
     query = {"kingdom": "plantae"}
@@ -315,7 +402,7 @@ def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings
 
     def make_and_withdraw(*args: Any) -> bool:
         made = make(*args)
-        if parts.done_count(Build.objects.get()) == 3:
+        if parts.done_count(Build.objects.get()) == 4:
             services.withdraw(str(sharing.download.uuid), token=sharing.token)
         return made
 
@@ -359,11 +446,11 @@ def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
     made: list[str] = []
     make = parts.make
 
-    def note(plan: Any, part: BuildPart, tell: Any) -> bool:
+    def note(plan: Any, stretch: parts.Stretch, *more: Any) -> bool:
         if len(made) == 4:
             raise SystemExit("killed")
-        made.append(f"{part.member} {part.number}")
-        return make(plan, part, tell)
+        made.append(f"{stretch.group[0].name} {stretch.number}")
+        return make(plan, stretch, *more)
 
     monkeypatch.setattr(parts, "make", note)
     with pytest.raises(SystemExit):
@@ -403,10 +490,10 @@ def test_a_stale_worker_publishes_nothing(acers: Path, monkeypatch: Any) -> None
     build = placed.download.build
     assert build is not None
     assert build.job_id is not None
-    stat = blobs.stat
+    verify = blobs.verify
     taken_over: list[bool] = []
 
-    def lose_the_lease(key: str) -> Any:
+    def lose_the_lease(key: str, **sums: Any) -> Any:
         if not taken_over:
             taken_over.append(True)
             Job.objects.filter(pk=build.job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -414,9 +501,9 @@ def test_a_stale_worker_publishes_nothing(acers: Path, monkeypatch: Any) -> None
             with pytest.raises(errors.Conflict):
                 services.deliver(str(placed.download.uuid), "zip")
             jobs.run(build.job_id)
-        return stat(key)
+        return verify(key, **sums)
 
-    monkeypatch.setattr(lead.blobs, "stat", lose_the_lease)
+    monkeypatch.setattr(lead.blobs, "verify", lose_the_lease)
     jobs.run(build.job_id)
     build.refresh_from_db()
     assert build.state == Build.State.DONE

@@ -1,67 +1,165 @@
-"""Puts the one file together and streams it into the store: a zip with true sizes in its headers, or bare lines.
+"""Puts the one file together in the store: a zip with true sizes in its headers, or bare lines.
 
-Parts are raw deflate stretches; a file's bytes are its header, its parts and an empty final block, one after the other.
-CRCs combine; SHA-256 does not, so another thread inflates and hashes what passes by, in order (contract 9).
+Parts are raw deflate stretches; a file's bytes are its parts and an empty final block, one after the other. The store
+copies them itself; headers, directory and what is small pass through here. CRCs combine, so the whole file's is known.
 """
 
 from __future__ import annotations
 
-import collections
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from django.conf import settings
-from isal import isal_zlib
 
 from core import blobs, streams
 from downloads.formats import citation, dwca, eml, manifest, members
 from downloads.jobs.build import parts, produce
 from downloads.jobs.build.plan import Plan, metadata, normal_seven
 from downloads.jobs.build.selection import EVERYTHING
-from downloads.models import BuildPart
+from downloads.jobs.build.sums import Sums
 
-_HELD_MOST: Final = 48 << 20
-"""Deflated bytes of a file kept in memory until its size is known; beyond, its sizes follow it in a descriptor."""
-_BEHIND: Final = 4
+_HELD_MOST: Final = 16 << 20
+"""Packed bytes of a file of one stretch kept in memory until its sizes are known; more waits in the store."""
 
 Note = Callable[[int], None]
 
 
-def archive(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
+@dataclass(frozen=True)
+class Piece:
+    """Some packed bytes of a file: in memory, or a blob of known sums."""
+
+    data: Sequence[bytes] = ()
+    key: str = ""
+    compressed: int = 0
+    packed_crc: int = 0
+
+
+@dataclass
+class File:
+    """A file that waits to go into the archive, its sums over the plain bytes."""
+
+    member: members.Member
+    rows: int = 0
+    size: int = 0
+    crc: int = 0
+    sha256: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+
+
+def archive(plan: Plan, blob: blobs.Writer, files: Sequence[File]) -> dict[str, int]:
     """Write the whole zip; returns rows per file."""
     is_old = settings.DOWNLOADS_COMPAT == "2016"
-    files: list[manifest.File] = []
-    with streams.Zip(sink, modified=plan.build.snapshot_at, method=plan.method) as target:
-        for member in plan.files:
-            add = _add_parts if plan.has_parts else _add_directly
-            files.append(add(plan, member, target, note))
+    listed = [manifest.File(file.member.name, file.size, file.rows, file.sha256) for file in files]
+    with streams.Zip(blob, modified=plan.build.snapshot_at, method=plan.method) as target:
+        for file in files:
+            _add(target, blob, file)
         for name, data in _texts(plan, is_old=is_old):
             target.add(name, data)
-            files.append(manifest.File(name, len(data), None, hashlib.sha256(data).hexdigest()))
+            listed.append(manifest.File(name, len(data), None, hashlib.sha256(data).hexdigest()))
         descriptor = dwca.meta_xml(plan.files, compat=settings.DOWNLOADS_COMPAT)
         target.add("meta.xml", descriptor)
-        files.append(manifest.File("meta.xml", len(descriptor), None, hashlib.sha256(descriptor).hexdigest()))
+        listed.append(manifest.File("meta.xml", len(descriptor), None, hashlib.sha256(descriptor).hexdigest()))
         if not is_old:
-            target.add("manifest.json", metadata(plan, files))
-    return {file.name: file.rows for file in files if file.rows is not None}
+            target.add("manifest.json", metadata(plan, listed))
+    return {file.member.name: file.rows for file in files}
 
 
-def bare(plan: Plan, sink: streams.Sink, note: Note) -> dict[str, int]:
+def bare(plan: Plan, blob: blobs.Writer, note: Note) -> dict[str, int]:
     """Write the one file of a bare form; returns its rows."""
     (member,) = plan.files
-    sink.write(member.header.encode())
     if not plan.has_parts:
-        return {plan.file_name: produce.lines(plan, member, EVERYTHING, sink, note)}
-    rows = 0
+        packing = produce.Packing(blob, plan.packing)
+        return {plan.file_name: produce.stretch(plan, [member], EVERYTHING, [packing], note)}
+    made = parts.of_member(plan, member)
+    for part in made:
+        blob.copy(part.blob_key, size=part.compressed, crc=part.packed_crc)
+    return {plan.file_name: sum(part.rows for part in made)}
+
+
+def from_parts(plan: Plan, sums: Sums) -> list[File]:
+    """The files of a build whose parts are all done and summed."""
+    return [_from_parts(plan, member, sums) for member in plan.files]
+
+
+def _from_parts(plan: Plan, member: members.Member, sums: Sums) -> File:
+    file = File(member, sha256=sums.sha256(member.name))
     for part in parts.of_member(plan, member):
-        inflater = isal_zlib.decompressobj(-15)
-        for block in _blocks(part, note):
-            sink.write(inflater.decompress(block))
-        rows += part.rows
-    return {plan.file_name: rows}
+        file.rows += part.rows
+        file.crc = streams.crc32_combine(file.crc, part.crc, part.size)
+        file.size += part.size
+        file.pieces.append(Piece((), part.blob_key, part.compressed, part.packed_crc))
+    return file
+
+
+def directly(plan: Plan, token: uuid.UUID | None, note: Note) -> list[File]:
+    """Make the files of a build of one stretch each; `token` tells this attempt's blobs from others."""
+    return [file for group in plan.groups for file in _made_together(plan, group, token, note)]
+
+
+def _made_together(plan: Plan, group: list[members.Member], token: uuid.UUID | None, note: Note) -> list[File]:
+    digests = [hashlib.sha256() for _ in group]
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(_Held(parts.key(plan.build.pk, each.name, 1, token))) for each in group]
+        packed = [produce.Packing(sink, plan.packing, digest) for sink, digest in zip(held, digests, strict=True)]
+        rows = produce.stretch(plan, group, EVERYTHING, packed, note)
+    return [
+        File(member, rows, sums.size, sums.crc, digest.hexdigest(), [sink.piece(sums)])
+        for member, sums, digest, sink in zip(group, packed, digests, held, strict=True)
+    ]
+
+
+class _Held:
+    """A sink whose bytes wait until what goes before them is known: a few in memory, many as a blob."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._held: list[bytes] = []
+        self._size = 0
+        self._stack = contextlib.ExitStack()
+        self._blob: blobs.Writer | None = None
+
+    def write(self, data: bytes, /) -> None:
+        if self._blob is not None:
+            self._blob.write(data)
+            return
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > _HELD_MOST:
+            self._blob = self._stack.enter_context(blobs.writer(self._key, hashed=False))
+            for piece in self._held:
+                self._blob.write(piece)
+            self._held.clear()
+
+    def piece(self, sums: produce.Packing) -> Piece:
+        """What was written, after the block."""
+        key = self._key if self._blob is not None else ""
+        return Piece(self._held, key, sums.compressed, sums.packed_crc)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def _add(target: streams.Zip, blob: blobs.Writer, file: File) -> None:
+    """A file into the archive, which `blob` is the sink of."""
+    compressed = sum(piece.compressed for piece in file.pieces) + len(streams.FINAL)
+    with target.deflated(file.member.name, size=file.size, crc=file.crc, compressed=compressed) as entry:
+        for piece in file.pieces:
+            if piece.key:
+                blob.copy(piece.key, size=piece.compressed, crc=piece.packed_crc)
+                entry.passed(piece.compressed)
+            for data in piece.data:
+                entry.write(data)
+        entry.write(streams.FINAL)
 
 
 def _texts(plan: Plan, *, is_old: bool) -> Iterator[tuple[str, bytes]]:
@@ -92,111 +190,3 @@ def _eml(plan: Plan) -> bytes:
         query=normal_seven(plan.asked),
         recordsets=plan.sources(),
     )
-
-
-class _Held:
-    """A zip member whose deflated bytes wait in memory until its true sizes can go before them."""
-
-    def __init__(self, target: streams.Zip, name: str) -> None:
-        self._target = target
-        self._name = name
-        self._held: list[bytes] = []
-        self._size = 0
-        self._open: Any = None
-
-    def write(self, data: bytes, /) -> None:
-        if self._open is not None:
-            self._open.write(data)
-            return
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > _HELD_MOST:
-            self._open = self._target.deflated(self._name)
-            for piece in self._held:
-                self._open.write(piece)
-            self._held.clear()
-
-    def close(self, *, size: int, crc: int) -> None:
-        if self._open is not None:
-            self._open.finish(size=size, crc=crc)
-        else:
-            self._target.add_parts(self._name, self._held, size=size, crc=crc, compressed=self._size)
-
-
-def _add_directly(plan: Plan, member: members.Member, target: streams.Zip, note: Note) -> manifest.File:
-    """A file of one stretch, made on the way into the archive."""
-    held = _Held(target, member.name)
-    deflating = produce.Deflating(streams.Deflater(plan.method), held)
-    hashing = streams.Hashing(deflating)
-    hashing.write(member.header.encode())
-    rows = produce.lines(plan, member, EVERYTHING, hashing, note)
-    deflating.end("finish")
-    held.close(size=hashing.size, crc=deflating.deflater.crc)
-    return manifest.File(member.name, hashing.size, rows, hashing.sha256)
-
-
-def _add_parts(plan: Plan, member: members.Member, target: streams.Zip, note: Note) -> manifest.File:
-    """A file put together from its stored parts."""
-    header = member.header.encode()
-    deflater = streams.Deflater(plan.method)
-    head = deflater.update(header) + deflater.flush(streams.FLUSH_SYNC)
-    found = parts.of_member(plan, member)
-    size, crc = len(header), deflater.crc
-    for part in found:
-        crc = streams.crc32_combine(crc, part.crc, part.size)
-        size += part.size
-    compressed = len(head) + sum(part.compressed for part in found) + len(streams.FINAL)
-    with (
-        _Inflating() as hashing,
-        target.deflated(member.name, size=size, crc=crc, compressed=compressed) as entry,
-    ):
-        sink = streams.Tee(entry, hashing)
-        sink.write(head)
-        for part in found:
-            for block in _blocks(part, note):
-                sink.write(block)
-        sink.write(streams.FINAL)
-    if hashing.size != size:
-        raise ValueError(f"{member.name} has {hashing.size} bytes instead of {size}")
-    return manifest.File(member.name, size, sum(part.rows for part in found), hashing.sha256)
-
-
-def _blocks(part: BuildPart, note: Note) -> Iterator[bytes]:
-    for block in blobs.reader(part.blob_key):
-        note(0)
-        yield block
-
-
-class _Inflating:
-    """A sink for a raw deflate stream that hashes what it unpacks to, on another thread, a few blocks behind."""
-
-    def __init__(self) -> None:
-        self._inflater = isal_zlib.decompressobj(-15)
-        self._hash = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inflate")
-        self._waiting: collections.deque[Future[None]] = collections.deque()
-        self.size = 0
-
-    def write(self, data: bytes, /) -> None:
-        self._waiting.append(self._thread.submit(self._take, data))
-        if len(self._waiting) > _BEHIND:
-            self._waiting.popleft().result()
-
-    def _take(self, data: bytes) -> None:
-        plain = self._inflater.decompress(data)
-        self.size += len(plain)
-        self._hash.update(plain)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
-        while kind is None and self._waiting:
-            self._waiting.popleft().result()

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from core.models import Job
 from downloads.formats import members
 from downloads.jobs.build import assemble, parts, plan, typed
 from downloads.jobs.build.plan import Plan
-from downloads.models import Build, BuildPart
+from downloads.jobs.build.sums import Sums
+from downloads.models import Build
 
 log = structlog.get_logger(__name__)
 
@@ -119,14 +121,15 @@ class _Lead:
 
     def make(self) -> dict[str, Any]:
         ready = self._planned()
+        sums = Sums(ready) if ready.is_archive else None
         if ready.has_parts:
-            self._make_parts(ready)
+            self._make_parts(ready, sums)
         self.own, self.others = 0, ready.total if ready.has_parts else 0
         stage = "assembling" if ready.has_parts else "building"
         self.run.progress(stage=stage, rows_total=ready.total, rows_done=self.others)
         key = f"downloads/{self.build.pk}/{self.run.lease_token}/{ready.file_name}"
         try:
-            return self._publish(ready, key)
+            return self._publish(ready, key, self._writing(ready, sums))
         except jobs.LeaseLost:
             blobs.delete(key)
             raise
@@ -151,26 +154,31 @@ class _Lead:
                 parts.lay_out(ready)
         return ready
 
-    def _make_parts(self, ready: Plan) -> None:
-        """Make parts, together with whoever helps, until all are done."""
-        self._ask_for_help()
+    def _make_parts(self, ready: Plan, sums: Sums | None) -> None:
+        """Make parts, together with whoever helps, until all are done (and summed, where `sums` wants it)."""
+        self._ask_for_help(ready)
         pause = threading.Event()
         self.others = parts.rows_done(self.build)
         self.run.progress(stage="building", rows_total=ready.total, rows_done=self.others)
-        while parts.unfinished(self.build):
+        while True:
             self.run.check()
-            part = parts.claim(self.build, self.run.job_id)
-            if part is None:
+            is_last = not parts.unfinished(self.build)
+            if sums is not None:
+                sums.catch_up(self._note)
+            if is_last:
+                return
+            stretch = parts.claim(ready, self.run.job_id)
+            if stretch is None:
                 pause.wait(0.2)  # somebody else makes the last ones; their leases run out if they die
             else:
-                parts.make(ready, part, self._note)
+                parts.make(ready, stretch, self._note, sums)
                 self._storage_is_back()
             self.own = 0
             self.others = parts.rows_done(self.build)
             self.run.progress(rows_done=self.others)
 
-    def _ask_for_help(self) -> None:
-        waiting = BuildPart.objects.filter(build=self.build).exclude(state=parts.DONE).count()
+    def _ask_for_help(self, ready: Plan) -> None:
+        waiting = sum(len(ready.cuts(group[0])) for group in ready.groups)
         for number in range(min(settings.DOWNLOADS_ASSISTANTS, waiting - 1)):
             jobs.submit(ASSIST, {"build": str(self.build.pk)}, fingerprint=f"{self.build.pk}/{number}")
 
@@ -187,16 +195,26 @@ class _Lead:
             self.build.storage_away_since = None
             Build.objects.filter(pk=self.build.pk).update(storage_away_since=None)
 
-    def _publish(self, ready: Plan, key: str) -> dict[str, Any]:
-        form = ready.asked.form
-        with blobs.writer(key, content_type=members.media_type(form), filename=ready.file_name) as blob:
-            write = {"parquet": typed.parquet, "geojson": typed.geojson}.get(form)
-            write = write or (assemble.archive if ready.is_archive else assemble.bare)
-            rows = write(ready, blob, self._note)
-        stored = blobs.stat(key)
-        if stored is None or stored.size != blob.size:
-            raise blobs.StoreUnavailable("The file store did not keep all bytes.")
-        result = {"bytes": blob.size, "sha256": blob.sha256, "rows": rows}
+    def _writing(self, ready: Plan, sums: Sums | None) -> Callable[[blobs.Writer], dict[str, int]]:
+        """What writes the file and tells its rows; the files of an archive are made by now."""
+        typed_form = {"parquet": typed.parquet, "geojson": typed.geojson}.get(ready.asked.form)
+        if typed_form:
+            return lambda blob: typed_form(ready, blob, self._note)
+        if not ready.is_archive:
+            return lambda blob: assemble.bare(ready, blob, self._note)
+        if sums is not None and ready.has_parts:
+            files = assemble.from_parts(ready, sums)
+        else:
+            files = assemble.directly(ready, self.run.lease_token, self._note)
+        return lambda blob: assemble.archive(ready, blob, files)
+
+    def _publish(self, ready: Plan, key: str, write: Callable[[blobs.Writer], dict[str, int]]) -> dict[str, Any]:
+        """Write the file, read it back, and make it known if the lease still holds."""
+        kind = members.media_type(ready.asked.form)
+        with blobs.writer(key, content_type=kind, filename=ready.file_name, hashed=False) as blob:
+            rows = write(blob)
+        sha256 = blobs.verify(key, size=blob.size, crc=blob.crc, note=lambda _size: self._note(0))
+        result = {"bytes": blob.size, "sha256": sha256, "rows": rows}
         done = sum(rows.values())
         self.run.progress(stage="done", rows_done=done, rows_total=done, bytes=blob.size)
         with self.run.finish(result):
@@ -208,7 +226,7 @@ class _Lead:
                 rows_total=done,
                 blob_key=key,
                 size=blob.size,
-                sha256=blob.sha256,
+                sha256=sha256,
                 finished_at=timezone.now(),
                 storage_away_since=None,
             )
@@ -225,11 +243,12 @@ def assist(run: jobs.Run) -> dict[str, Any]:
     ready = plan.load(found)
     while not _somebody_waits():
         run.check()
-        part = parts.claim(found, run.job_id)
-        if part is None:
+        # The first stays for the leader, who hashes what it makes in order and reads back what it does not.
+        stretch = parts.claim(ready, run.job_id, leaving=1)
+        if stretch is None:
             break
         try:
-            made += parts.make(ready, part, lambda _rows: run.check())
+            made += parts.make(ready, stretch, lambda _rows: run.check())
         except (blobs.StoreUnavailable, errors.Unavailable):
             break  # the leader waits for the store and asks for help again
     return {"parts": made}

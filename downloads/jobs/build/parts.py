@@ -1,7 +1,11 @@
-"""Parts of a build: claimed with SKIP LOCKED, held by a token, taken over when their holder is gone."""
+"""Parts of a build: claimed with SKIP LOCKED, held by a token, taken over when their holder is gone.
+
+The parts of one number in the files of a group are one stretch: claimed together, made in one reading, done together.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +20,8 @@ from core import blobs
 from downloads.formats import members
 from downloads.jobs.build import produce
 from downloads.jobs.build.plan import Plan
+from downloads.jobs.build.selection import Range
+from downloads.jobs.build.sums import Sums
 from downloads.models import Build, BuildPart
 
 LEASE = timedelta(seconds=20)
@@ -23,32 +29,71 @@ _RENEW_EVERY = 4.0
 WAITING, CLAIMED, DONE = BuildPart.State.WAITING, BuildPart.State.CLAIMED, BuildPart.State.DONE
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """The parts of one number of the files of a group, in their order, held by `token`."""
+
+    group: list[members.Member]
+    parts: list[BuildPart]
+    token: uuid.UUID
+
+    @property
+    def bounds(self) -> Range:
+        return self.parts[0].low, self.parts[0].high
+
+    @property
+    def number(self) -> int:
+        return self.parts[0].number
+
+    @property
+    def mine(self) -> Q:
+        """True of the parts as long as they are held."""
+        return Q(build=self.parts[0].build_id, lease_token=self.token, state=CLAIMED)
+
+    def key(self, part: BuildPart) -> str:
+        """The token keeps a maker who lost the part from touching its successor's blob."""
+        return key(part.build_id, part.member, part.number, self.token)
+
+
+def key(build: uuid.UUID, member: str, number: int, token: uuid.UUID | None) -> str:
+    """Where a part is kept."""
+    return f"downloads/parts/{build}/{member}/{number:05d}-{token}"
+
+
 def lay_out(plan: Plan) -> None:
     """Write down the parts of a build whose files have more than one; call in the transaction that saves the plan."""
     BuildPart.objects.filter(build=plan.build).delete()
     BuildPart.objects.bulk_create(
         BuildPart(build=plan.build, member=member.name, number=number, low=low, high=high)
-        for member in plan.files
-        for number, (low, high) in enumerate(plan.cuts(member), 1)
+        for group in plan.groups
+        for number, (low, high) in enumerate(plan.cuts(group[0]), 1)
+        for member in group
     )
 
 
-def claim(build: Build, owner: uuid.UUID) -> BuildPart | None:
-    """The first part nobody makes (or whose maker is gone), now held by `owner`, which is a job's id."""
-    now = timezone.now()
+def claim(plan: Plan, owner: uuid.UUID, *, leaving: int = 0) -> Stretch | None:
+    """The first stretch nobody makes (or whose maker is gone), now held by `owner`, which is a job's id.
+
+    With `leaving` so many are left to others, as far as there are more.
+    """
+    now, token = timezone.now(), uuid.uuid4()
+    groups = {group[0].name: group for group in plan.groups}
+    free = Q(state=WAITING) | Q(state=CLAIMED, lease_until__lt=now)
     with transaction.atomic():
-        free = Q(state=WAITING) | Q(state=CLAIMED, lease_until__lt=now)
-        part = (
-            BuildPart.objects.select_for_update(skip_locked=True)
-            .filter(free, build=build, build__state=Build.State.RUNNING)
-            .order_by("id")
-            .first()
+        found = (
+            BuildPart.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(free, build=plan.build, build__state=Build.State.RUNNING, member__in=groups)
+            .order_by("id")[: leaving + 1]
         )
-        if part is None:
+        if not (first := list(found)):
             return None
-        part.state, part.owner, part.lease_token, part.lease_until = CLAIMED, owner, uuid.uuid4(), now + LEASE
-        part.save(update_fields=["state", "owner", "lease_token", "lease_until"])
-        return part
+        group = groups[first[-1].member]
+        parts = BuildPart.objects.filter(
+            build=plan.build, number=first[-1].number, member__in=[member.name for member in group]
+        )
+        parts.update(state=CLAIMED, owner=owner, lease_token=token, lease_until=now + LEASE)
+        by_name = {part.member: part for part in parts}
+        return Stretch(group, [by_name[member.name] for member in group], token)
 
 
 def release_of(owner: uuid.UUID) -> None:
@@ -56,53 +101,58 @@ def release_of(owner: uuid.UUID) -> None:
     BuildPart.objects.filter(owner=owner, state=CLAIMED).update(state=WAITING, lease_token=None, lease_until=None)
 
 
-def _mine(part: BuildPart) -> Q:
-    return Q(pk=part.pk, lease_token=part.lease_token, state=CLAIMED)
-
-
 @dataclass
 class _Keeper:
-    """Renews a part's lease while it is made."""
+    """Renews the lease of a stretch while it is made."""
 
-    part: BuildPart
+    stretch: Stretch
     note: Callable[[int], None]
     _due: float = 0.0
 
     def __call__(self, rows: int) -> None:
         self.note(rows)
         if time.monotonic() > self._due:
-            BuildPart.objects.filter(_mine(self.part)).update(lease_until=timezone.now() + LEASE)
+            BuildPart.objects.filter(self.stretch.mine).update(lease_until=timezone.now() + LEASE)
             self._due = time.monotonic() + _RENEW_EVERY
 
 
-def make(plan: Plan, part: BuildPart, note: Callable[[int], None]) -> bool:
-    """Make a claimed part and store it; False when somebody else has it by now. A failure gives it back."""
-    member = next(each for each in plan.files if each.name == part.member)
-    key = _key(part)
+def make(plan: Plan, stretch: Stretch, note: Callable[[int], None], sums: Sums | None = None) -> bool:
+    """Make a claimed stretch and store it; False when somebody else has it by now. A failure gives it back.
+
+    `sums` goes along where the stretch is the next of its files.
+    """
     try:
-        with blobs.writer(key) as blob:
-            sums = produce.part(plan, member, (part.low, part.high), blob, _Keeper(part, note))
+        with contextlib.ExitStack() as stack:
+            sinks = [stack.enter_context(blobs.writer(stretch.key(part), hashed=False)) for part in stretch.parts]
+            digests = [sums.digest(part.member, part.number) if sums else None for part in stretch.parts]
+            packed = [produce.Packing(sink, plan.packing, digest) for sink, digest in zip(sinks, digests, strict=True)]
+            rows = produce.stretch(plan, stretch.group, stretch.bounds, packed, _Keeper(stretch, note))
     except BaseException:
-        BuildPart.objects.filter(_mine(part)).update(state=WAITING, lease_token=None, lease_until=None)
+        BuildPart.objects.filter(stretch.mine).update(state=WAITING, lease_token=None, lease_until=None)
         raise
-    kept = BuildPart.objects.filter(_mine(part)).update(
-        state=DONE,
-        blob_key=key,
-        rows=sums.rows,
-        size=sums.size,
-        compressed=sums.compressed,
-        crc=sums.crc,
-        lease_token=None,
-        lease_until=None,
-    )
-    if not kept:
-        blobs.delete(key)
-    return bool(kept)
+    if not _keep(stretch, packed, rows):
+        blobs.delete(*(stretch.key(part) for part in stretch.parts))
+        return False
+    for part, digest in zip(stretch.parts, digests, strict=True):
+        if sums and digest is not None:
+            sums.passed(part.member, part.number, digest)
+    return True
 
 
-def _key(part: BuildPart) -> str:
-    """The token keeps a maker who lost the part from touching its successor's blob."""
-    return f"downloads/parts/{part.build_id}/{part.member}/{part.number:05d}-{part.lease_token}"
+def _keep(stretch: Stretch, packed: list[produce.Packing], rows: int) -> bool:
+    """Note what was made, unless somebody else has it by now."""
+    with transaction.atomic():
+        held = list(BuildPart.objects.select_for_update().filter(stretch.mine).order_by("id"))
+        if len(held) != len(stretch.parts):
+            return False
+        for part, sums in zip(stretch.parts, packed, strict=True):
+            part.state, part.lease_token, part.lease_until = DONE, None, None
+            part.blob_key, part.rows = stretch.key(part), rows
+            part.size, part.crc = sums.size, sums.crc
+            part.compressed, part.packed_crc = sums.compressed, sums.packed_crc
+        kept = ["state", "lease_token", "lease_until", "blob_key", "rows", "size", "crc", "compressed", "packed_crc"]
+        BuildPart.objects.bulk_update(stretch.parts, kept)
+    return True
 
 
 def rows_done(build: Build) -> int:

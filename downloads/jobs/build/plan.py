@@ -72,6 +72,14 @@ class Plan:
             has_deleted=bool(self.asked.since),
         )
 
+    @cached_property
+    def groups(self) -> list[list[members.Member]]:
+        """The data files, those together that one reading of the rows makes: index and raw lines of the same rows."""
+        made: dict[str, list[members.Member]] = {}
+        for member in self.files:
+            made.setdefault(member.entity if member.entity in ("records", "media") else member.name, []).append(member)
+        return list(made.values())
+
     @property
     def is_lines(self) -> bool:
         """Whether the form is made of lines (not parquet or geojson)."""
@@ -85,6 +93,11 @@ class Plan:
     def method(self) -> str:
         """The deflate method: ISA-L is ten times faster, zlib a tenth smaller."""
         return "zlib-6" if self.asked.compression == "small" else "isal-2"
+
+    @property
+    def packing(self) -> str | None:
+        """How parts are deflated; None: a bare file is put together from plain ones."""
+        return self.method if self.is_archive else None
 
     @property
     def file_name(self) -> str:

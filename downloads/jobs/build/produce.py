@@ -1,4 +1,4 @@
-"""Makes the bytes of one stretch of one file: COPY of stored lines, reshaped where asked, deflated, counted.
+"""Makes the bytes of one stretch of a group of files: one COPY of stored lines, reshaped where asked, packed, summed.
 
 The short way (whole columns, commas) only moves blocks. Rows whose raw line was made for another column set are
 rendered here; the output is the same.
@@ -7,9 +7,10 @@ rendered here; the output is the same.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +21,6 @@ from downloads.jobs.build.selection import Range, within
 from downloads.models import Delta
 
 Note = Callable[[int], None]
-
-
-@dataclass
-class Sums:
-    """What a stretch came to: rows, bytes before and after deflate, CRC-32 of the bytes before."""
-
-    rows: int = 0
-    size: int = 0
-    compressed: int = 0
-    crc: int = 0
 
 
 @dataclass
@@ -58,48 +49,81 @@ class Reshaping:
         self.sink.write(self.convert(block))
 
 
-@dataclass
-class Deflating:
-    """A sink that deflates into another one."""
+class Packing:
+    """A sink for the plain bytes of one stretch of one file: sums them, deflates them, passes them on.
 
-    deflater: streams.Deflater
-    sink: streams.Sink
+    `method` None stores them as they are. `digest`, when given, is fed the plain bytes. `size` and `crc` are of what
+    came in, `compressed` and `packed_crc` of what went out.
+    """
+
+    def __init__(self, sink: streams.Sink, method: str | None, digest: Any = None) -> None:
+        self._sink = sink
+        self._digest = digest
+        self._deflater = streams.Deflater(method) if method else None
+        self.size = self.crc = 0
+        self.compressed = self.packed_crc = 0
 
     def write(self, block: bytes, /) -> None:
-        if out := self.deflater.update(block):
-            self.sink.write(out)
+        if self._digest is not None:
+            self._digest.update(block)
+        self.size += len(block)
+        if self._deflater is None:
+            self._put(block)
+            self.crc = self.packed_crc
+        else:
+            self._put(self._deflater.update(block))
+            self.crc = self._deflater.crc
 
-    def end(self, mode: Any) -> None:
-        if out := self.deflater.flush(mode):
-            self.sink.write(out)
+    def end(self) -> None:
+        """End in a sync flush, so that another stretch may follow."""
+        if self._deflater is not None:
+            self._put(self._deflater.flush(streams.FLUSH_SYNC))
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self.compressed += len(data)
+            self.packed_crc = streams.crc32(data, self.packed_crc)
+            self._sink.write(data)
 
 
-def part(plan: Plan, member: members.Member, bounds: Range, sink: streams.Sink, note: Note) -> Sums:
-    """Deflate one stretch into `sink`, ending in a sync flush so that another may follow; `note(rows)` may raise."""
-    deflating = Deflating(streams.Deflater(plan.method), sink)
-    rows = lines(plan, member, bounds, deflating, note)
-    deflating.end(streams.FLUSH_SYNC)
-    deflater = deflating.deflater
-    return Sums(rows, deflater.size, deflater.compressed, deflater.crc)
+def stretch(plan: Plan, group: Sequence[members.Member], bounds: Range, sinks: Sequence[Packing], note: Note) -> int:
+    """Make one stretch of each file of a group, the first with its header; returns its rows; `note(rows)` may raise."""
+    for member, sink in zip(group, sinks, strict=True):
+        if bounds[0] is None:
+            sink.write(member.header.encode())
+    rows = lines(plan, group, bounds, sinks, note)
+    for sink in sinks:
+        sink.end()
+    return rows
 
 
-def lines(plan: Plan, member: members.Member, bounds: Range, sink: streams.Sink, note: Note) -> int:
-    """Write the plain lines of one stretch, without header; returns the number of rows."""
-    if member.entity == "deleted":
-        return _write_all(_deleted(plan), sink, note)
+def lines(plan: Plan, group: Sequence[members.Member], bounds: Range, sinks: Sequence[streams.Sink], note: Note) -> int:
+    """Write the plain lines of one stretch of each file of a group, without headers; returns the rows of each.
+
+    `note` is told of the rows of all files.
+    """
+
+    def tell(rows: int) -> None:
+        note(rows * len(group))
+
+    if group[0].entity == "deleted":
+        return _write_all(_deleted(plan), sinks[0], tell)
     with db.snapshot() as snapshot:
         calm(snapshot)
-        if member.entity == "names":
-            return _write_all(_names(plan, member, snapshot), sink, note)
-        how = _reshaping(plan, member)
-        shaped = sink if how.is_nothing else Reshaping(sink, how.converter())
-        if _has_stale_lines(plan, member, bounds, snapshot):
-            counted = Counted(shaped, note)
-            for block in _rendered(plan, member, bounds, snapshot):
-                counted.write(block)
-            return counted.rows
-        query = plan.selection.rows(_entity(member), _stored(plan, member), bounds)
-        return db.copy_out_binary(query.text, query.params or None, shaped, using=snapshot.connection, note=note)
+        if group[0].entity == "names":
+            return _write_all(_names(plan, group[0], snapshot), sinks[0], tell)
+        shaped = [_shaped(plan, member, sink) for member, sink in zip(group, sinks, strict=True)]
+        if _has_stale_lines(plan, group, bounds, snapshot):
+            return _render(plan, group, bounds, snapshot, shaped, tell)
+        columns = ", ".join(_stored(plan, member) for member in group)
+        query = plan.selection.rows(_entity(group[0]), columns, bounds)
+        params = query.params or None
+        return db.copy_out_columns(query.text, params, shaped, using=snapshot.connection, note=tell)
+
+
+def _shaped(plan: Plan, member: members.Member, sink: streams.Sink) -> streams.Sink:
+    how = _reshaping(plan, member)
+    return sink if how.is_nothing else Reshaping(sink, how.converter())
 
 
 def _entity(member: members.Member) -> Any:
@@ -146,12 +170,12 @@ def group_id(core_type: str, value_hex: bytes) -> bytes:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{core_type}:{value}")).encode()
 
 
-def _has_stale_lines(plan: Plan, member: members.Member, bounds: Range, snapshot: db.Snapshot) -> bool:
+def _has_stale_lines(plan: Plan, group: Sequence[members.Member], bounds: Range, snapshot: db.Snapshot) -> bool:
     """Whether the stretch has rows whose raw line was made for another set of columns."""
-    if not _kinds_of_lines(member)[1]:
+    if not any(_kinds_of_lines(member)[1] for member in group):
         return False
-    current = plan.raw_sets[member.entity][0]
-    table = "downloads_record" if member.entity == "records" else "downloads_mediarecord"
+    current = plan.raw_sets[group[0].entity][0]
+    table = "downloads_record" if group[0].entity == "records" else "downloads_mediarecord"
     # Two ranges of an index; usually both are empty and no row is looked at.
     inside = within("s.uuid", bounds)
     stale = f"EXISTS (SELECT 1 FROM {table} s WHERE s.line_version {{}} {current:d} AND {inside.text})"
@@ -160,25 +184,41 @@ def _has_stale_lines(plan: Plan, member: members.Member, bounds: Range, snapshot
     return bool(found[0][0])
 
 
-def _rendered(plan: Plan, member: members.Member, bounds: Range, snapshot: db.Snapshot) -> Iterator[bytes]:
-    """The stretch with every raw line rendered anew where it must be, in blocks of whole rows."""
-    alias, ident = _alias(member), plan.selection.id_text(_entity(member))
-    version, names = plan.raw_sets[member.entity]
+def _render(
+    plan: Plan,
+    group: Sequence[members.Member],
+    bounds: Range,
+    snapshot: db.Snapshot,
+    sinks: Sequence[streams.Sink],
+    note: Note,
+) -> int:
+    """Write the stretch with every raw line rendered anew where it must be, in blocks of whole rows."""
+    alias, ident = _alias(group[0]), plan.selection.id_text(_entity(group[0]))
+    version, names = plan.raw_sets[group[0].entity]
     places = cells.places(names)
-    needs_index = _kinds_of_lines(member)[0]
-    index = f"left({alias}.line_index, -2)" if needs_index else "''"
     columns = (
-        f"{ident} || {index}, {alias}.line_raw, CASE WHEN {alias}.line_version <> {version:d} THEN {alias}.raw END"
+        f"{ident}, left({alias}.line_index, -2), {alias}.line_raw, "
+        f"CASE WHEN {alias}.line_version <> {version:d} THEN {alias}.raw END"
     )
-    query = plan.selection.rows(_entity(member), columns, bounds)
-    held: list[str] = []
-    for head, line, raw in snapshot.stream(query.text, query.params or None, size=500):
-        held.append(head + (line if raw is None else cells.raw_line(_loaded(raw), places)))
-        if len(held) >= 500:
-            yield "".join(held).encode()
-            held.clear()
-    if held:
-        yield "".join(held).encode()
+    query = plan.selection.rows(_entity(group[0]), columns, bounds)
+    kinds = [_kinds_of_lines(member) for member in group]
+    rows = 0
+    stream = snapshot.stream(query.text, query.params or None, size=500)
+    while batch := list(itertools.islice(stream, 500)):
+        note(len(batch))
+        rows += len(batch)
+        ready = [
+            (head, index, line if raw is None else cells.raw_line(_loaded(raw), places))
+            for head, index, line, raw in batch
+        ]
+        for (needs_index, needs_raw), sink in zip(kinds, sinks, strict=True):
+            sink.write(
+                "".join(
+                    head + (index if needs_index else "") + (line if needs_raw else cells.CRLF)
+                    for head, index, line in ready
+                ).encode()
+            )
+    return rows
 
 
 def _loaded(raw: Any) -> dict[str, Any]:

@@ -158,13 +158,20 @@ class Selection:
     def rows(self, entity: Entity, columns: str, bounds: Range = EVERYTHING) -> Sql:
         """A SELECT of the rows of a stretch by their own uuid; `columns` may name `r` or `m`.
 
-        The sort stays inside, where long values are still pointers: outside it, whole lines would go through it.
+        Rows are chosen and sorted by what is short, and looked up again by their place: whole lines never go through a
+        sort, which would spill them to disk. (OFFSET 0 keeps the planner from joining in another order.)
         """
-        alias = "r" if entity == "records" else "m"
-        value = ", c.value" if entity == "media" and self.group_column else ""
-        inner = f"SELECT {alias}.*, {self.coreid(entity)} AS carrier{value} "
-        ordered = inner + self.source(entity, bounds) + f" ORDER BY {alias}.uuid"
-        return f"SELECT {columns} FROM (" + ordered + f") {alias} ORDER BY {alias}.uuid"
+        alias, table = ("r", "downloads_record") if entity == "records" else ("m", "downloads_mediarecord")
+        is_valued = entity == "media" and self.group_column
+        chosen = f"SELECT {alias}.ctid AS place, {alias}.uuid, {self.coreid(entity)} AS carrier"
+        chosen += ", c.value " if is_valued else " "
+        carried = "k.carrier, k.value" if is_valued else "k.carrier"
+        row = f"SELECT t.*, {carried} FROM {table} t WHERE t.ctid = k.place OFFSET 0"
+        return (
+            f"SELECT {columns} FROM ("
+            + (chosen + self.source(entity, bounds))
+            + f" ORDER BY {alias}.uuid) k CROSS JOIN LATERAL ({row}) {alias} ORDER BY k.uuid"
+        )
 
     def shares(self, entity: Entity, grain: int) -> Sql:
         """(recordset, null, rows) per recordset and (null, first two bytes of the first uuid, rows) per stretch.
