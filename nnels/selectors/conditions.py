@@ -218,6 +218,15 @@ ITEM_SORTS: Mapping[str, str] = {
     "uuid": "i.uuid",
 }
 
+# A tombstone knows no more than this.
+TOMBSTONE_FIELDS: Mapping[str, Number | Text | Texts | Dates | Instant] = {
+    "id": Number("t.item_id"),
+    "uuid": Text("t.uuid::text"),
+    "changed": Instant("t.changed"),
+}
+
+HARVEST_SORTS: Mapping[str, str] = {"id": "id", "changed": "changed", "uuid": "uuid"}
+
 USER_FIELDS: Mapping[str, Number | Text | Texts | Dates | Instant] = {
     "id": Number("u.id"),
     "label": Text("u.username"),

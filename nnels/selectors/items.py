@@ -43,6 +43,15 @@ class Title:
     changed: datetime.datetime
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gone:
+    """A title that left the published set."""
+
+    id: int
+    uuid: uuids.UUID
+    changed: datetime.datetime
+
+
 def by_ids(ids: Sequence[int]) -> dict[int, Title]:
     """Items by nid, published or not; unknown ids are absent."""
     found = reads.rows(f"SELECT {_COLUMNS} FROM nnels_item i WHERE i.id = ANY(%s::bigint[])", [list(ids)])
@@ -158,3 +167,31 @@ def _read_anchors() -> tuple[list[int], int]:
         f"FROM nnels_item WHERE published) AS numbered WHERE place %% {ANCHOR_EVERY} = 1 ORDER BY id"
     )
     return [row[0] for row in found], found[0][1] if found else 0
+
+
+def harvest(asked: listing.Listing) -> tuple[list[Title | Gone], int]:
+    """One page of published items and tombstones together, and how many there are of both."""
+    here, there = (
+        conditions.where(asked.conditions, known) for known in (conditions.ITEM_FIELDS, conditions.TOMBSTONE_FIELDS)
+    )
+    both = (
+        f"SELECT i.id, i.changed, i.uuid, false AS gone FROM nnels_item i WHERE i.published{here[0]} UNION ALL "
+        f"SELECT t.item_id, t.changed, t.uuid, true FROM nnels_tombstone t WHERE true{there[0]}"
+    )
+    values = [*here[1], *there[1]]
+    key = (version(), both, repr(values))
+    count = _counts.get(key)
+    if count is None:
+        count = reads.rows(f"SELECT count(*) FROM ({both}) AS found", values)[0][0]
+        _counts.put(key, count)
+    if asked.offset >= count:
+        return [], count
+    order = conditions.order(asked.sort, conditions.HARVEST_SORTS, last="id")
+    found = reads.rows(
+        f"SELECT page.gone, page.uuid, page.id, i.doc, i.rights, i.published, i.revision, page.changed FROM "
+        f"(SELECT row_number() OVER () AS place, ids.* FROM (SELECT * FROM ({both}) AS found ORDER BY {order} "
+        "LIMIT %s OFFSET %s) AS ids) AS page LEFT JOIN nnels_item i ON i.id = page.id AND NOT page.gone "
+        "ORDER BY page.place",
+        [*values, asked.range, asked.offset],
+    )
+    return [Gone(row[2], row[1], row[7]) if row[0] else Title(*row[2:]) for row in found], count

@@ -73,6 +73,17 @@ def plain_item(title: items.Title, *, base: str, fields: Sequence[str]) -> dict[
     return {name: whole[name] for name in ITEM_KEYS if name in fields and name in whole}
 
 
+def tombstone(gone: items.Gone, *, base: str) -> dict[str, Any]:
+    """The row of a title that left the published set."""
+    return {
+        "id": gone.id,
+        "self": item_href(base, gone.id),
+        "uuid": str(gone.uuid),
+        "deleted": True,
+        "changed": catalogue.instant(gone.changed),
+    }
+
+
 def hit(doc: str, relevance: float, *, base: str) -> dict[str, Any]:
     """A flat search row."""
     whole = catalogue.as_row(doc)

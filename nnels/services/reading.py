@@ -46,6 +46,12 @@ def parse_listing(params: Mapping[str, str]) -> listing.Listing:
     )
 
 
+def parse_harvest(params: Mapping[str, str]) -> listing.Listing:
+    """What a listing with tombstones is asked for: they know `id`, `uuid` and `changed` only."""
+    known = conditions.TOMBSTONE_FIELDS
+    return listing.parse(params, sortable=conditions.HARVEST_SORTS, filterable=known, cap=settings.NNELS_RANGE)
+
+
 def _nid(segment: str) -> int | None:
     """A node id as the original takes it: decimal digits without leading zero."""
     if segment.isascii() and segment.isdigit() and len(segment) < 19 and not segment.startswith("0"):

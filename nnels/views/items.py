@@ -110,6 +110,8 @@ class Items(_Items):
 
     def get(self, request: Request, **kwargs: Any) -> HttpResponseBase:
         caller = self.caller(request)
+        if self.params.get("deleted") == "1":
+            return self._harvest(request, caller)
         asked = reading.parse_listing(self.params)
         titles, count = items.page(asked)
         extra = self.facets(facets.parse(self.params.get("facets", "")), asked)
@@ -121,6 +123,26 @@ class Items(_Items):
         # The other parameters stand in the links.
         paged = envelopes.paging(self.collection_href, self.query, page=asked.page, size=asked.range, count=count)
         return self.kept_or_not(request, titles, render, fields=asked.fields, also=(paged, count, extra))
+
+    def _harvest(self, request: Request, caller: callers.Caller) -> HttpResponse:
+        """The same with tombstones among the titles."""
+        asked = reading.parse_harvest(self.params)
+        found, count = items.harvest(asked)
+        titles = [one for one in found if isinstance(one, items.Title)]
+
+        def render() -> HttpResponse:
+            shown = iter(self.rows(request, titles, caller=caller, fields=asked.fields))
+            both: list[envelopes.Row] = [
+                rows.chosen(rows.tombstone(one, base=self.base), asked.fields)
+                if isinstance(one, items.Gone)
+                else next(shown)
+                for one in found
+            ]
+            return self.page_answer(both, asked=asked, count=count, href=self.collection_href)
+
+        paged = envelopes.paging(self.collection_href, self.query, page=asked.page, size=asked.range, count=count)
+        gone = [(one.id, one.changed) for one in found if isinstance(one, items.Gone)]
+        return self.kept_or_not(request, titles, render, fields=asked.fields, also=(paged, count, gone))
 
     def facets(self, names: list[str], asked: listing.Listing) -> dict[str, Any] | None:
         """Values and counts of the asked fields, each with the listing it narrows to."""
