@@ -250,6 +250,7 @@ class Purpose(models.TextChoices):
     API = "api"
     OPDS = "opds"
     ADMIN = "admin"
+    PAGE = "page"
 
 
 class UrlIssue(models.Model):
@@ -290,6 +291,7 @@ class IssueTotal(models.Model):
 
     class Meta:
         ordering = ["day", "item_id", "purpose"]
+        verbose_name = "use total"
         constraints = [models.UniqueConstraint(fields=["day", "item", "purpose"], name="nnels_total_day")]
 
     def __str__(self) -> str:

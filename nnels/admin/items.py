@@ -1,15 +1,11 @@
-"""What an operator sees: titles with their files, readers, tokens, issued links, imports. Plain forms."""
+"""Titles with their files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin import helpers
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -19,10 +15,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from core import errors, net
-from core.models import User
 from nnels import forms as own_forms
 from nnels import models
-from nnels.services import editing, files, links, tokens
+from nnels.admin import staff
+from nnels.services import editing, links
 
 
 class LanguageFilter(admin.SimpleListFilter):
@@ -169,7 +165,7 @@ class ItemAdmin(admin.ModelAdmin[models.Item]):
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         try:
-            asked = editing.asked_by(_user(request), address=net.caller_address(request))
+            asked = editing.asked_by(staff.user_of(request), address=net.caller_address(request))
             return redirect(links.one_file(file_id, asked=asked))
         except errors.Fact as fact:
             self.message_user(request, fact.message or "There is no such file.", messages.ERROR)
@@ -194,180 +190,7 @@ class ItemAdmin(admin.ModelAdmin[models.Item]):
     def _change(self, request: HttpRequest, queryset: QuerySet[models.Item], **values: Any) -> None:
         with transaction.atomic():
             changed = editing.change(list(queryset.values_list("pk", flat=True)), **values)
-            note_actions(request, changed, f"Set {', '.join(f'{name} to {value}' for name, value in values.items())}.")
-        self.message_user(request, f"{len(changed)} changed.")
-
-
-def note_actions(request: HttpRequest, objects: Iterable[Any], message: str) -> None:
-    """Keep an action in the admin history of every object it changed."""
-    LogEntry.objects.bulk_create(
-        [
-            LogEntry(
-                user_id=_user(request).pk,
-                content_type=ContentType.objects.get_for_model(one),
-                object_id=str(one.pk),
-                object_repr=str(one)[:200],
-                action_flag=CHANGE,
-                change_message=message,
+            staff.note_actions(
+                request, changed, f"Set {', '.join(f'{name} to {value}' for name, value in values.items())}."
             )
-            for one in objects
-        ]
-    )
-
-
-def _user(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise TypeError("the admin site serves accounts only")
-    return request.user
-
-
-@admin.register(models.Library)
-class LibraryAdmin(admin.ModelAdmin[models.Library]):
-    """Home libraries."""
-
-    list_display = ("name", "code")
-    search_fields = ("name", "code")
-
-
-class ExpiryForm(helpers.ActionForm):
-    """The date of the action "set expiry"."""
-
-    until = forms.DateField(required=False, label="verified until")
-
-
-@admin.register(models.Reader)
-class ReaderAdmin(admin.ModelAdmin[models.Reader]):
-    """Who may have restricted titles."""
-
-    list_display = ("user", "print_disability_verified", "verified_by", "verified_until", "home_library")
-    list_filter = ("print_disability_verified", "verified_until", "home_library")
-    list_select_related = ("user", "verified_by", "home_library")
-    search_fields = ("user__username", "user__email")
-    autocomplete_fields = ("user", "home_library")
-    readonly_fields = ("verified_at", "verified_by")
-    actions = ("verify", "withdraw", "set_expiry")
-    action_form = ExpiryForm
-
-    def save_model(self, request: HttpRequest, obj: models.Reader, form: Any, change: bool) -> None:
-        if obj.print_disability_verified and "print_disability_verified" in form.changed_data:
-            editing.mark_verified(obj, by=_user(request))
-        super().save_model(request, obj, form, change)
-
-    @admin.action(description="Verify", permissions=["change"])
-    def verify(self, request: HttpRequest, queryset: QuerySet[models.Reader]) -> None:
-        self._change(request, queryset, "Verified.", is_verified=True)
-
-    @admin.action(description="Withdraw", permissions=["change"])
-    def withdraw(self, request: HttpRequest, queryset: QuerySet[models.Reader]) -> None:
-        self._change(request, queryset, "Withdrawn.", is_verified=False)
-
-    @admin.action(description="Set expiry", permissions=["change"])
-    def set_expiry(self, request: HttpRequest, queryset: QuerySet[models.Reader]) -> None:
-        # The action form has refused what is no date.
-        day = forms.DateField(required=False).clean(request.POST.get("until", ""))
-        changed = list(queryset.select_related("user"))
-        with transaction.atomic():
-            queryset.update(verified_until=day)
-            note_actions(request, changed, f"Verified until {day}.")
         self.message_user(request, f"{len(changed)} changed.")
-
-    def _change(
-        self, request: HttpRequest, queryset: QuerySet[models.Reader], message: str, *, is_verified: bool
-    ) -> None:
-        with transaction.atomic():
-            changed = editing.set_verified(list(queryset), is_verified=is_verified, by=_user(request))
-            note_actions(request, changed, message)
-        self.message_user(request, f"{len(changed)} changed.")
-
-
-class _ReadOnly:
-    """Rows that only the service writes."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-@admin.register(models.TokenPair)
-class TokenPairAdmin(_ReadOnly, admin.ModelAdmin[models.TokenPair]):
-    """Token pairs, never a value."""
-
-    list_display = ("user", "issued_at", "expires_at", "last_used_at", "state")
-    list_filter = ("issued_at", "revoked_why")
-    list_select_related = ("user",)
-    search_fields = ("user__username",)
-    fields = ("user", "issued_at", "expires_at", "refresh_expires_at", "last_used_at", "reused_at", "state")
-    readonly_fields = ("state",)
-    actions = ("revoke",)
-
-    @admin.display(description="state")
-    def state(self, pair: models.TokenPair) -> str:
-        return tokens.state(pair)
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change pairs may revoke them; nobody edits them."""
-        return bool(request.user.has_perm("nnels.change_tokenpair"))
-
-    @admin.action(description="Revoke", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[models.TokenPair]) -> None:
-        pairs = list(queryset.select_related("user"))
-        with transaction.atomic():
-            count = tokens.revoke([pair.pk for pair in pairs], why="by staff")
-            note_actions(request, pairs, "Revoked.")
-        self.message_user(request, f"{count} revoked.")
-
-
-@admin.register(models.UrlIssue)
-class UrlIssueAdmin(_ReadOnly, admin.ModelAdmin[models.UrlIssue]):
-    """Who was handed links to what."""
-
-    list_display = ("at", "user", "title", "purpose", "expires_at", "ip_prefix")
-    list_filter = ("at", "purpose")
-    list_select_related = ("user", "item")
-    search_fields = ("user__username", "item__label", "=item__id")
-    date_hierarchy = "at"
-    show_full_result_count = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[models.UrlIssue]:
-        return super().get_queryset(request).defer("item__search_wide", "item__doc")
-
-    @admin.display(description="item", ordering="item_id")
-    def title(self, issue: models.UrlIssue) -> str:
-        """The title, or the nid of one that is gone."""
-        return str(issue.item) if issue.item else f"{issue.item_id} (deleted)"
-
-
-@admin.register(models.ImportRun)
-class ImportRunAdmin(_ReadOnly, admin.ModelAdmin[models.ImportRun]):
-    """Imports; a new one is asked for by naming a folder below the import root."""
-
-    list_display = (
-        "started_at", "who", "folder", "state", "created_count", "updated_count", "unchanged_count", "rejected_count",
-    )  # fmt: skip
-    list_filter = ("started_at", "state")
-    list_select_related = ("who",)
-    search_fields = ("folder", "who__username")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("nnels.add_importrun"))
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **kwargs) if obj else own_forms.ImportForm
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return super().get_fields(request, obj) if obj else ("folder", "rights", "is_published")
-
-    def save_model(self, request: HttpRequest, obj: models.ImportRun, form: Any, change: bool) -> None:
-        run = files.request_import(
-            form.cleaned_data["folder"],
-            requested_by=_user(request),
-            rights=form.cleaned_data["rights"] or None,
-            is_published=form.cleaned_data["is_published"],
-        )
-        obj.pk = run.pk
-        obj.refresh_from_db()

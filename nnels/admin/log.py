@@ -1,0 +1,110 @@
+"""Issued links, their totals, imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+
+from core import errors
+from nnels import forms as own_forms
+from nnels import models
+from nnels.admin import staff
+from nnels.services import files, uses
+
+
+@admin.register(models.UrlIssue)
+class UrlIssueAdmin(staff.ReadOnly, admin.ModelAdmin[models.UrlIssue]):
+    """Who was handed links to what."""
+
+    list_display = ("at", "user", "title", "purpose", "expires_at", "ip_prefix")
+    list_filter = ("at", "purpose")
+    list_select_related = ("user", "item")
+    search_fields = ("user__username", "item__label", "=item__id")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.UrlIssue]:
+        return super().get_queryset(request).defer("item__search_wide", "item__doc")
+
+    @admin.display(description="item", ordering="item_id")
+    def title(self, issue: models.UrlIssue) -> str:
+        """The title, or the nid of one that is gone."""
+        return str(issue.item) if issue.item else f"{issue.item_id} (deleted)"
+
+
+@admin.register(models.IssueTotal)
+class IssueTotalAdmin(staff.ReadOnly, admin.ModelAdmin[models.IssueTotal]):
+    """What remains of the log, and the use report."""
+
+    list_display = ("day", "title", "purpose", "issues")
+    list_filter = ("day", "purpose")
+    list_select_related = ("item",)
+    search_fields = ("item__label", "=item__id")
+    date_hierarchy = "day"
+    show_full_result_count = False
+    change_list_template = "admin/nnels/issuetotal/change_list.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.IssueTotal]:
+        return super().get_queryset(request).defer("item__search_wide", "item__doc")
+
+    @admin.display(description="item", ordering="item_id")
+    def title(self, total: models.IssueTotal) -> str:
+        """The title, or the nid of one that is gone."""
+        return str(total.item) if total.item else f"{total.item_id} (deleted)"
+
+    def get_urls(self) -> list[URLPattern]:
+        own = path("report/", self.admin_site.admin_view(self.report), name="nnels_use_report")
+        return [own, *super().get_urls()]
+
+    def report(self, request: HttpRequest) -> HttpResponseBase:
+        """The use report of the asked months as a file."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        first, last = request.GET.get("from", ""), request.GET.get("to", "")
+        try:
+            begin = uses.month(first, field="from") if first else None
+            end = uses.month(last, field="to") if last else None
+        except errors.Invalid as fact:
+            self.message_user(request, fact.message, messages.ERROR)
+            return redirect("admin:nnels_issuetotal_changelist")
+        response = StreamingHttpResponse(uses.csv_lines(begin, end), content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="uses.csv"'
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+
+@admin.register(models.ImportRun)
+class ImportRunAdmin(staff.ReadOnly, admin.ModelAdmin[models.ImportRun]):
+    """Imports; a new one is asked for by naming a folder below the import root."""
+
+    list_display = (
+        "started_at", "who", "folder", "state", "created_count", "updated_count", "unchanged_count", "rejected_count",
+    )  # fmt: skip
+    list_filter = ("started_at", "state")
+    list_select_related = ("who",)
+    search_fields = ("folder", "who__username")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("nnels.add_importrun"))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs) if obj else own_forms.ImportForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return super().get_fields(request, obj) if obj else ("folder", "rights", "is_published")
+
+    def save_model(self, request: HttpRequest, obj: models.ImportRun, form: Any, change: bool) -> None:
+        run = files.request_import(
+            form.cleaned_data["folder"],
+            requested_by=staff.user_of(request),
+            rights=form.cleaned_data["rights"] or None,
+            is_published=form.cleaned_data["is_published"],
+        )
+        obj.pk = run.pk
+        obj.refresh_from_db()
