@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,30 @@ def test_rejects(tmp_path: Path) -> None:
     ]
     assert User.objects.filter(username__in=["first", "last"]).count() == 2
     assert User.objects.count() == 3
+
+
+def test_rejects_are_told_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UM45: memory holds at any size, also of the rejects: no more than two batches of them live at a time."""
+    monkeypatch.setattr(imports, "BATCH", 10)
+    lines: list[int] = []
+    living: weakref.WeakSet[users_file.Reject] = weakref.WeakSet()
+
+    def note(reject: users_file.Reject) -> None:
+        lines.append(reject.line)
+        living.add(reject)
+        assert len(living) <= 20
+
+    bad = (users_file.Reject(number, f"u{number}", "email", "not an e-mail address") for number in range(1, 201))
+    assert imports.run(bad, reject=note).rejected == 200
+    assert lines == list(range(1, 201))
+    assert not living
+
+
+def test_a_report_that_cannot_be_written_stops_the_import(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    with pytest.raises(CommandError, match="No such file or directory"):
+        run(path, "--rejects", str(tmp_path / "missing" / "rejects.csv"))
+    assert not User.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -76,12 +76,15 @@ def read(path: Path, *, max_bytes: int) -> Iterator[Person | Reject]:
         raise Aborted(f"{path}: {error}") from error
 
 
-def report(rejects: Iterator[Reject] | list[Reject], sink: IO[str]) -> None:
-    """Write rejects as CSV `line,username,field,message`."""
-    writer = csv.writer(sink)
-    writer.writerow(["line", "username", "field", "message"])
-    for reject in rejects:
-        writer.writerow([reject.line, reject.username, reject.field, reject.message])
+class Report:
+    """Rejects as CSV `line,username,field,message`, written as they come."""
+
+    def __init__(self, sink: IO[str]) -> None:
+        self._writer = csv.writer(sink)
+        self._writer.writerow(["line", "username", "field", "message"])
+
+    def add(self, reject: Reject) -> None:
+        self._writer.writerow([reject.line, reject.username, reject.field, reject.message])
 
 
 def _lines(source: io.BufferedIOBase, *, max_bytes: int) -> Iterator[str]:

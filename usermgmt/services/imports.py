@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import hashers
@@ -40,11 +40,11 @@ class Outcome:
     updated: int = 0
     unchanged: int = 0
     deactivated: int = 0
-    rejects: list[users_file.Reject] = field(default_factory=list)
+    rejected: int = 0
 
     @property
     def rows(self) -> int:
-        return self.created + self.updated + self.unchanged + len(self.rejects)
+        return self.created + self.updated + self.unchanged + self.rejected
 
 
 def run(
@@ -54,24 +54,25 @@ def run(
     is_strict: bool = False,
     deactivate_missing: bool = False,
     progress: Callable[[Outcome], None] = lambda _: None,
-    outcome: Outcome | None = None,
+    reject: Callable[[users_file.Reject], None] = lambda _: None,
 ) -> Outcome:
     """Store people in batches of 2,000, each a transaction (one for all when strict or dry).
 
-    `outcome` is filled as the work goes on, for a caller that wants to know how far it came.
+    `reject` is told of each row that is not stored, in the order of lines; nothing here keeps them, for there may be
+    more than memory holds.
 
     Raises `Refused` when `is_strict` meets a reject or `deactivate_missing` follows one; `users_file.Aborted` passes
     through, with the batches before it stored unless all is one transaction.
     """
-    outcome = outcome or Outcome()
+    outcome = Outcome()
     _forget_seen()
     if not (is_strict or is_dry):
-        _batches(rows, outcome, progress)
+        _batches(rows, outcome, progress, reject)
         _finish(outcome, is_strict=False, deactivate_missing=deactivate_missing)
         _settle(outcome)
         return outcome
     with transaction.atomic():
-        _batches(rows, outcome, progress)
+        _batches(rows, outcome, progress, reject)
         _finish(outcome, is_strict=is_strict, deactivate_missing=deactivate_missing)
         transaction.set_rollback(is_dry)
     if not is_dry:
@@ -85,14 +86,19 @@ def _settle(outcome: Outcome) -> None:
 
 
 def _batches(
-    rows: Iterable[users_file.Person | users_file.Reject], outcome: Outcome, progress: Callable[[Outcome], None]
+    rows: Iterable[users_file.Person | users_file.Reject],
+    outcome: Outcome,
+    progress: Callable[[Outcome], None],
+    reject: Callable[[users_file.Reject], None],
 ) -> None:
     source = iter(rows)
     while batch := _fill(source):
         with transaction.atomic():
-            _store(batch, outcome)
+            rejects = _store(batch, outcome)
+        for each in sorted(rejects, key=lambda found: found.line):
+            reject(each)
+        outcome.rejected += len(rejects)
         progress(outcome)
-    outcome.rejects.sort(key=lambda reject: reject.line)
 
 
 def _fill(source: Iterator[users_file.Person | users_file.Reject]) -> list[users_file.Person | users_file.Reject]:
@@ -100,11 +106,11 @@ def _fill(source: Iterator[users_file.Person | users_file.Reject]) -> list[users
 
 
 def _finish(outcome: Outcome, *, is_strict: bool, deactivate_missing: bool) -> None:
-    if is_strict and outcome.rejects:
-        raise Refused(f"{len(outcome.rejects)} rows were rejected; nothing was written (--strict)")
+    if is_strict and outcome.rejected:
+        raise Refused(f"{outcome.rejected} rows were rejected; nothing was written (--strict)")
     if not deactivate_missing:
         return
-    if outcome.rejects:
+    if outcome.rejected:
         raise Refused("--deactivate-missing is refused because rows were rejected")
     # Staff keep the portal running; a directory export that lacks them must not lock them out.
     missing = f"SELECT FROM {_SEEN} s WHERE s.username = u.username"
@@ -128,15 +134,16 @@ class _Known:
     addresses: dict[int, list[EmailAddress]]
 
 
-def _store(batch: list[users_file.Person | users_file.Reject], outcome: Outcome) -> None:
+def _store(batch: list[users_file.Person | users_file.Reject], outcome: Outcome) -> list[users_file.Reject]:
+    """Store what is good of a batch; the rejects."""
     people = [row for row in batch if isinstance(row, users_file.Person)]
-    outcome.rejects += [row for row in batch if isinstance(row, users_file.Reject)]
+    rejects = [row for row in batch if isinstance(row, users_file.Reject)]
     known = _known(people)
     created: list[tuple[users_file.Person, User]] = []
-    for person in _first_of_each(people, outcome):
+    for person in _first_of_each(people, rejects):
         problem = _problem(person, known)
         if problem is not None:
-            outcome.rejects.append(problem)
+            rejects.append(problem)
             continue
         user = known.users.get(person.username)
         if user is None:
@@ -149,10 +156,11 @@ def _store(batch: list[users_file.Person | users_file.Reject], outcome: Outcome)
         known.owners.update({address.lower(): user.pk if user else -person.line for address in person.emails})
     _create(created)
     outcome.created += len(created)
+    return rejects
 
 
-def _first_of_each(people: list[users_file.Person], outcome: Outcome) -> list[users_file.Person]:
-    """The people whose user name was not in the file before; the others are rejected."""
+def _first_of_each(people: list[users_file.Person], rejects: list[users_file.Reject]) -> list[users_file.Person]:
+    """The people whose user name was not in the file before; the others are added to `rejects`."""
     if not people:
         return []
     with connection.cursor() as cursor:
@@ -165,7 +173,7 @@ def _first_of_each(people: list[users_file.Person], outcome: Outcome) -> list[us
     for person in people:
         if person.line not in fresh:
             message = "repeated in the file"
-            outcome.rejects.append(users_file.Reject(person.line, person.username, "username", message))
+            rejects.append(users_file.Reject(person.line, person.username, "username", message))
     return [person for person in people if person.line in fresh]
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import itertools
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from usermgmt.formats import users_file
 from usermgmt.services import imports
+
+SHOWN = 50
 
 
 class Command(BaseCommand):
@@ -25,38 +31,50 @@ class Command(BaseCommand):
         parser.add_argument("--max-bytes", type=int, default=4 * 1024**3, help="most bytes decompressed (4 GiB)")
 
     def handle(self, *, file: Path, dry_run: bool, rejects: Path | None, strict: bool, **options: Any) -> None:
-        outcome = imports.Outcome()
-        try:
-            outcome = imports.run(
-                users_file.read(file, max_bytes=options["max_bytes"]),
-                is_dry=dry_run,
-                is_strict=strict,
-                deactivate_missing=options["deactivate_missing"],
-                progress=self.progress,
-                outcome=outcome,
-            )
-        except (users_file.Aborted, imports.Refused) as error:
-            self.finish(outcome, rejects)
-            self.stderr.write(self.style.ERROR(f"aborted: {error}"))
-            sys.exit(1)
-        self.finish(outcome, rejects)
+        with self.told(rejects) as reject:
+            try:
+                outcome = imports.run(
+                    users_file.read(file, max_bytes=options["max_bytes"]),
+                    is_dry=dry_run,
+                    is_strict=strict,
+                    deactivate_missing=options["deactivate_missing"],
+                    progress=self.progress,
+                    reject=reject,
+                )
+            except (users_file.Aborted, imports.Refused) as error:
+                self.stderr.write(self.style.ERROR(f"aborted: {error}"))
+                sys.exit(1)
         self.stdout.write(
             f"{outcome.created} created, {outcome.updated} updated, {outcome.unchanged} unchanged, "
-            f"{len(outcome.rejects)} rejected, {outcome.deactivated} deactivated{' (dry run)' if dry_run else ''}"
+            f"{outcome.rejected} rejected, {outcome.deactivated} deactivated{' (dry run)' if dry_run else ''}"
         )
-        if outcome.rejects:
+        if outcome.rejected:
             sys.exit(2)
 
     def progress(self, outcome: imports.Outcome) -> None:
         if sys.stderr.isatty():
             self.stderr.write(f"\r{outcome.rows} rows", ending="")
 
-    def finish(self, outcome: imports.Outcome, report: Path | None) -> None:
+    @contextlib.contextmanager
+    def told(self, report: Path | None) -> Iterator[Callable[[users_file.Reject], None]]:
+        """What hears of each reject: the report file, or the terminal as far as the first fifty."""
         if report is not None:
-            with users_file.text_sink(report) as sink:
-                users_file.report(outcome.rejects, sink)
+            with self.opened(report) as sink:
+                yield users_file.Report(sink).add
             return
-        for reject in outcome.rejects[:50]:
-            self.stderr.write(
-                f"line {reject.line}, {reject.username or '?'}: {reject.field or 'row'}: {reject.message}"
-            )
+        places = itertools.count()
+
+        def show(reject: users_file.Reject) -> None:
+            if next(places) < SHOWN:
+                self.stderr.write(
+                    f"line {reject.line}, {reject.username or '?'}: {reject.field or 'row'}: {reject.message}"
+                )
+
+        yield show
+
+    def opened(self, report: Path) -> io.TextIOWrapper:
+        """The report file; before the work, for afterwards it would be too late to say that it cannot be written."""
+        try:
+            return users_file.text_sink(report)
+        except OSError as error:
+            raise CommandError(f"aborted: {error}") from None
