@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection, transaction
@@ -241,13 +241,13 @@ def _copy(numbers: list[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id), 0) FROM core_user")
         (highest,) = cursor.fetchone() or (0,)
-    people = [(highest + 1 + place, number, *_invent(number)) for place, number in enumerate(numbers)]
-    db.copy_rows("core_user", _USER_COLUMNS, _user_rows(people))
-    db.copy_rows("core_emailaddress", _ADDRESS_COLUMNS, _address_rows(people))
+    people = [(highest + 1 + place, number, *invent(number)) for place, number in enumerate(numbers)]
+    db.copy_rows("core_user", USER_COLUMNS, user_rows(people))
+    db.copy_rows("core_emailaddress", ADDRESS_COLUMNS, address_rows(people))
     imports.move_sequence()
 
 
-_USER_COLUMNS = [
+USER_COLUMNS = [
     "id",
     "uid",
     "username",
@@ -268,11 +268,11 @@ _USER_COLUMNS = [
     "last_n",
     "name_n",
 ]
-_ADDRESS_COLUMNS = ["user_id", "address", "is_primary", "is_verified", "address_n", "created_at"]
-_Invented = tuple[int, int, str, str, str, str]
+ADDRESS_COLUMNS = ["user_id", "address", "is_primary", "is_verified", "address_n", "created_at"]
+Invented = tuple[int, int, str, str, str, str]
 
 
-def _invent(number: int) -> tuple[str, str, str, str]:
+def invent(number: int) -> tuple[str, str, str, str]:
     """User name, given name, family name and address of the n-th person of the crowd."""
     dice = random.Random(number)  # noqa: S311 - the same crowd every time is the point
     firsts, lasts = dice.choice(_SCRIPTS) if dice.random() < 0.27 else (_LATIN_FIRST, _LATIN_LAST)
@@ -286,7 +286,8 @@ def _invent(number: int) -> tuple[str, str, str, str]:
     return username, first, last, address
 
 
-def _user_rows(people: list[_Invented]) -> Iterator[list[Any]]:
+def user_rows(people: Iterable[Invented]) -> Iterator[list[Any]]:
+    """The people (id, number and what `invent` gives) as `USER_COLUMNS` of their table."""
     now = timezone.now().isoformat()
     for pk, number, username, first, last, address in people:
         columns = names.search_columns(username, first, last)
@@ -306,11 +307,12 @@ def _user_rows(people: list[_Invented]) -> Iterator[list[Any]]:
             False,
             now,
             "!crowd",
-            *(columns[name] for name in _USER_COLUMNS[-4:]),
+            *(columns[name] for name in USER_COLUMNS[-4:]),
         ]
 
 
-def _address_rows(people: list[_Invented]) -> Iterator[list[Any]]:
+def address_rows(people: Iterable[Invented]) -> Iterator[list[Any]]:
+    """Their addresses as `ADDRESS_COLUMNS`."""
     now = timezone.now().isoformat()
     for pk, _, _, _, _, address in people:
         yield [pk, address, True, True, names.search_address(address), now]
