@@ -63,14 +63,14 @@ def main() -> None:
 
 def bring_in(house: measure.House, count: int) -> None:
     """COPY of finished lines, then the same people from a file; the tables are emptied in between."""
-    from usermgmt.services import crowd, imports
+    from usermgmt.services import bulk
 
     write(house.folder, count)
     with measure.used(postgres=house.postgres_pid) as limit:
-        for table, columns in (("core_user", crowd.USER_COLUMNS), ("core_emailaddress", crowd.ADDRESS_COLUMNS)):
+        for table, columns in (("core_user", bulk.USER_COLUMNS), ("core_emailaddress", bulk.ADDRESS_COLUMNS)):
             with (house.folder / f"{table}.copy").open("rb") as source:
                 db.copy_in(table, columns, source)
-        imports.settle()
+        bulk.settle()
     execute("TRUNCATE core_user CASCADE")
     with measure.used(postgres=house.postgres_pid) as ours:
         peak = run_import(house)

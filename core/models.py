@@ -20,7 +20,12 @@ UID_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 
 def new_uid() -> str:
     """A 17-character identifier in the registry's alphabet (contract registry 2.1)."""
-    return "".join(secrets.choice(UID_ALPHABET) for _ in range(17))
+    # One draw and 17 digits of it: a choice for each takes four times as long, which an import feels.
+    rest, digits = secrets.randbelow(len(UID_ALPHABET) ** 17), ""
+    for _ in range(17):
+        rest, digit = divmod(rest, len(UID_ALPHABET))
+        digits += UID_ALPHABET[digit]
+    return digits
 
 
 class UserManager(BaseUserManager["User"]):

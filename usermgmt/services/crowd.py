@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from core import db, names
+from core import names
 from core.models import User
-from usermgmt.services import imports
+from usermgmt.services import bulk
 
 _COPY_BATCH = 20_000
 
@@ -233,7 +232,7 @@ def grow(count: int) -> int:
             _copy(batch)
         made += len(batch)
     if made:
-        imports.settle()
+        bulk.settle()
     return made
 
 
@@ -242,33 +241,10 @@ def _copy(numbers: list[int]) -> None:
         cursor.execute("SELECT coalesce(max(id), 0) FROM core_user")
         (highest,) = cursor.fetchone() or (0,)
     people = [(highest + 1 + place, number, *invent(number)) for place, number in enumerate(numbers)]
-    db.copy_rows("core_user", USER_COLUMNS, user_rows(people))
-    db.copy_rows("core_emailaddress", ADDRESS_COLUMNS, address_rows(people))
-    imports.move_sequence()
+    bulk.insert(user_rows(people), address_rows(people))
+    bulk.move_sequence()
 
 
-USER_COLUMNS = [
-    "id",
-    "uid",
-    "username",
-    "first_name",
-    "last_name",
-    "email",
-    "institution",
-    "position",
-    "is_validated",
-    "is_active",
-    "is_staff",
-    "is_superuser",
-    "hide_from_directory",
-    "date_joined",
-    "password",
-    "username_n",
-    "first_n",
-    "last_n",
-    "name_n",
-]
-ADDRESS_COLUMNS = ["user_id", "address", "is_primary", "is_verified", "address_n", "created_at"]
 Invented = tuple[int, int, str, str, str, str]
 
 
@@ -286,33 +262,25 @@ def invent(number: int) -> tuple[str, str, str, str]:
     return username, first, last, address
 
 
-def user_rows(people: Iterable[Invented]) -> Iterator[list[Any]]:
-    """The people (id, number and what `invent` gives) as `USER_COLUMNS` of their table."""
-    now = timezone.now().isoformat()
+def user_rows(people: Iterable[Invented]) -> Iterator[bulk.Row]:
+    """The people (id, number and what `invent` gives) as `bulk.USER_COLUMNS` of their table."""
+    now = timezone.now()
     for pk, number, username, first, last, address in people:
-        columns = names.search_columns(username, first, last)
-        yield [
+        yield bulk.user_row(
             pk,
-            f"{number:017d}",
             username,
-            first,
-            last,
-            address,
-            "University of Arizona" if number % 3 == 0 else None,
-            "Student" if number % 4 == 0 else None,
-            True,
-            True,
-            False,
-            False,
-            False,
-            now,
-            "!crowd",
-            *(columns[name] for name in USER_COLUMNS[-4:]),
-        ]
+            now=now,
+            uid=f"{number:017d}",
+            first_name=first,
+            last_name=last,
+            email=address,
+            institution="University of Arizona" if number % 3 == 0 else None,
+            position="Student" if number % 4 == 0 else None,
+            password="!crowd",  # noqa: S106 - one that no password matches
+        )
 
 
-def address_rows(people: Iterable[Invented]) -> Iterator[list[Any]]:
-    """Their addresses as `ADDRESS_COLUMNS`."""
-    now = timezone.now().isoformat()
-    for pk, _, _, _, _, address in people:
-        yield [pk, address, True, True, names.search_address(address), now]
+def address_rows(people: Iterable[Invented]) -> Iterator[bulk.Row]:
+    """Their addresses as `bulk.ADDRESS_COLUMNS`."""
+    now = timezone.now()
+    return (bulk.address_row(pk, address, is_primary=True, now=now) for pk, _, _, _, _, address in people)

@@ -9,10 +9,12 @@ from typing import Any
 
 from django.contrib.auth import hashers
 from django.db import connection, transaction
+from django.utils import timezone
 
 from core import names
 from core.models import EmailAddress, User
 from usermgmt.formats import users_file
+from usermgmt.services import bulk
 
 BATCH = 2_000
 FIELDS = {
@@ -82,7 +84,7 @@ def run(
 
 def _settle(outcome: Outcome) -> None:
     if outcome.created >= BATCH:
-        settle()
+        bulk.settle()
 
 
 def _batches(
@@ -139,7 +141,7 @@ def _store(batch: list[users_file.Person | users_file.Reject], outcome: Outcome)
     people = [row for row in batch if isinstance(row, users_file.Person)]
     rejects = [row for row in batch if isinstance(row, users_file.Reject)]
     known = _known(people)
-    created: list[tuple[users_file.Person, User]] = []
+    created: list[tuple[users_file.Person, int | None]] = []
     for person in _first_of_each(people, rejects):
         problem = _problem(person, known)
         if problem is not None:
@@ -147,7 +149,7 @@ def _store(batch: list[users_file.Person | users_file.Reject], outcome: Outcome)
             continue
         user = known.users.get(person.username)
         if user is None:
-            created.append((person, _new(person, known)))
+            created.append((person, _wanted_id(person, known)))
         elif _update(person, user, known):
             outcome.updated += 1
         else:
@@ -215,19 +217,14 @@ def _is_usable(encoded: str) -> bool:
     return True
 
 
-def _new(person: users_file.Person, known: _Known) -> User:
-    values = {FIELDS[name]: value for name, value in person.given.items() if name in FIELDS}
-    wanted = person.given.get("id")
-    user = User(username=person.username, **{"is_validated": True, "password": _UNUSABLE, **values})
-    if wanted is not None and wanted not in known.ids:
-        user.pk = wanted
-        known.ids.add(wanted)
-    user.email = _primary(person)
-    _fill_columns(user)
-    return user
+def _wanted_id(person: users_file.Person, known: _Known) -> int | None:
+    """The id the file gives a new person, if it is free; it is taken then."""
+    wanted: int | None = person.given.get("id")
+    if wanted is None or wanted in known.ids:
+        return None
+    known.ids.add(wanted)
+    return wanted
 
-
-_NONE = -1  # an id nobody has
 
 # One unusable value for all: it only has to be one that no password matches.
 _UNUSABLE = hashers.UNUSABLE_PASSWORD_PREFIX + "imported"
@@ -242,42 +239,39 @@ def _fill_columns(user: User) -> None:
         setattr(user, column, value)
 
 
-def _create(created: list[tuple[users_file.Person, User]]) -> None:
+def _create(created: list[tuple[users_file.Person, int | None]]) -> None:
+    """Store new people, those with an id of the file's first, so that the sequence gives the others fresh ones."""
     if not created:
         return
-    chosen = [user for person, user in created if user.pk == person.given.get("id", _NONE)]
-    numbered = [user for person, user in created if user.pk != person.given.get("id", _NONE)]
-    User.objects.bulk_create(chosen)
+    chosen = [(person, pk) for person, pk in created if pk is not None]
     if chosen:
-        move_sequence()
-    User.objects.bulk_create(numbered)
-    EmailAddress.objects.bulk_create(
-        _address(user, address, is_primary=address.lower() == user.email.lower())
-        for person, user in created
-        for address in person.emails
+        _insert(chosen)
+        bulk.move_sequence()
+    numbered = [person for person, pk in created if pk is None]
+    _insert(list(zip(numbered, bulk.new_ids(len(numbered)), strict=True)))
+
+
+def _insert(people: list[tuple[users_file.Person, int]]) -> None:
+    now = timezone.now()
+    bulk.insert(
+        (
+            bulk.user_row(pk, person.username, now=now, email=_primary(person), **_given(person))
+            for person, pk in people
+        ),
+        (
+            bulk.address_row(pk, address, is_primary=address.lower() == _primary(person).lower(), now=now)
+            for person, pk in people
+            for address in person.emails
+        ),
     )
 
 
-def _address(user: User, address: str, *, is_primary: bool) -> EmailAddress:
-    address_n = names.search_address(address)
-    return EmailAddress(user=user, address=address, is_primary=is_primary, is_verified=True, address_n=address_n)
+def _given(person: users_file.Person) -> dict[str, Any]:
+    return {"password": _UNUSABLE, **{FIELDS[name]: value for name, value in person.given.items() if name in FIELDS}}
 
 
-def move_sequence() -> None:
-    """Put the sequence of ids past the highest one in use."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT setval(s, greatest(m, coalesce(pg_sequence_last_value(s::regclass), 1)))
-               FROM (SELECT pg_get_serial_sequence('core_user', 'id') AS s, max(id) AS m FROM core_user) t"""
-        )
-
-
-def settle() -> None:
-    """After many inserts: new statistics, and the trigram indexes' pending lists, which searches read whole, merged."""
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE core_user, core_emailaddress")
-        for index in ("core_user_username_trgm", "core_user_name_trgm", "core_email_trgm"):
-            cursor.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
+def _address(user: User, address: str) -> EmailAddress:
+    return EmailAddress(user=user, address=address, is_verified=True, address_n=names.search_address(address))
 
 
 def _update(person: users_file.Person, user: User, known: _Known) -> bool:
@@ -304,7 +298,7 @@ def _update_addresses(person: users_file.Person, user: User, held: list[EmailAdd
     wanted = str(person.given.get("email", "")) or (user.email or _primary(person))
     for address in person.emails:
         if address.lower() not in by_name:
-            by_name[address.lower()] = _address(user, address, is_primary=False)
+            by_name[address.lower()] = _address(user, address)
     for row in by_name.values():
         if row.address.lower() == wanted.lower():
             row.address = wanted

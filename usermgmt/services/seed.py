@@ -10,7 +10,7 @@ from core import demo
 from core.models import EmailAddress, User
 from usermgmt.jobs import pairs
 from usermgmt.models import Api, ApiClient, ApiLink, ClientCredential, Maintainer, Service
-from usermgmt.services import clients, imports
+from usermgmt.services import bulk, clients
 
 API_SLUG = "user-api"
 OWNER = "amal"
@@ -125,7 +125,7 @@ def _person(username: str, first: str, last: str, address: str, institution: str
         if not EmailAddress.objects.filter(address__iexact=more).exists():
             EmailAddress(user=user, address=more, is_verified=True).save()
     if fields:
-        imports.move_sequence()
+        bulk.move_sequence()
 
 
 def _api() -> Api:
