@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
@@ -128,3 +129,80 @@ def test_the_image_holds_every_app_and_no_tests(run: types.ModuleType) -> None:
     copied = set(re.findall(r"(?m)^COPY (\S+) \./", dockerfile))
     assert copied == {"manage.py", "core", *run.APPS}
     assert "USER 10001" in dockerfile
+
+
+# -- CI on a machine that lacks packages --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of `.ci/run` between stubs: root, no package installed, and every program writes down how it is called."""
+    (tmp_path / ".ci").mkdir()
+    text = (ROOT / ".ci" / "run").read_text().replace("/usr/sbin/policy-rc.d", str(tmp_path / "policy"))
+    stub(tmp_path / ".ci" / "run", text)
+    note = f'echo "$(basename "$0") $*" >> {tmp_path}/calls\n'
+    stub(tmp_path / "run", f"#!/bin/sh\n{note}exit ${{RUN_STATUS:-0}}\n")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    stub(programs / "id", "#!/bin/sh\necho ${FAKE_ID:-0}\n")
+    stub(
+        programs / "dpkg-query", "#!/bin/sh\nfor last; do :; done\ncase $last in curl) echo 'ii ';; *) exit 1;; esac\n"
+    )
+    stub(programs / "apt-get", f"#!/bin/sh\n{note}cat {tmp_path}/policy >> {tmp_path}/calls\nexit ${{APT_STATUS:-0}}\n")
+    return tmp_path
+
+
+def stub(path: pathlib.Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def ci(bare: pathlib.Path, **env: str) -> tuple[int, str, str]:
+    """Exit status, what it said, and what it called."""
+    path = f"{bare / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [bare / ".ci" / "run"], env={"PATH": path, **env}, capture_output=True, text=True, check=False
+    )
+    calls = (bare / "calls").read_text() if (bare / "calls").exists() else ""
+    return done.returncode, done.stdout + done.stderr, calls
+
+
+def test_ci_installs_what_is_missing_and_no_server_starts(bare: pathlib.Path) -> None:
+    status, said, calls = ci(bare)
+    assert status == 0, said
+    policy = "#!/bin/sh\nexit 101\n"
+    packages = "apache2 chromium epubcheck nginx-light wrk"
+    installing = f"apt-get install -qq -y --no-install-recommends {packages}\n"
+    assert calls == f"apt-get update -qq\n{policy}{installing}{policy}run check\nrun test\n"
+    assert not (bare / "policy").exists()
+
+
+def test_ci_says_what_an_ordinary_user_must_ask_for(bare: pathlib.Path) -> None:
+    status, said, calls = ci(bare, FAKE_ID="1000")
+    assert (status, calls) == (1, "")
+    assert "as root, install: apt-get install --no-install-recommends apache2 chromium" in said
+
+
+def test_ci_stops_when_packages_cannot_be_had(bare: pathlib.Path) -> None:
+    """The lists cannot be fetched: nothing is installed, nothing tested, and the policy is gone again."""
+    status, _, calls = ci(bare, APT_STATUS="100")
+    assert status == 1
+    assert "install" not in calls
+    assert "run" not in calls.replace("/bin/sh", "").split()
+    assert not (bare / "policy").exists()
+
+
+def test_ci_leaves_a_policy_alone_and_tells_of_one_that_starts_servers(bare: pathlib.Path) -> None:
+    stub(bare / "policy", "#!/bin/sh\nexit 0\n")
+    status, said, _ = ci(bare)
+    assert status == 0
+    assert "lets installed servers start" in said
+    assert (bare / "policy").read_text() == "#!/bin/sh\nexit 0\n"
+    stub(bare / "policy", "#!/bin/sh\nexit 101\n")
+    assert "lets installed servers start" not in ci(bare)[1]
+
+
+def test_ci_runs_the_tests_after_a_failed_check_and_fails(bare: pathlib.Path) -> None:
+    status, _, calls = ci(bare, RUN_STATUS="1")
+    assert status == 1
+    assert calls.endswith("run check\nrun test\n")
