@@ -19,6 +19,8 @@ from django.apps import apps
 from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "core.settings")
+# Celery runs Django's checks and looks at no answer of theirs; they load every view of the service into the worker.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 if not apps.ready:
     django.setup()
 

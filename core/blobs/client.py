@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pathlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.session
 import structlog
 import urllib3.exceptions
 from django.conf import settings
@@ -78,8 +80,14 @@ def _make_client(*key: Any) -> S3Client:
 
 @functools.lru_cache(maxsize=1)
 def _session(_pid: int) -> boto3.session.Session:
-    """Shared by the clients, which read the same descriptions of the service."""
-    return boto3.session.Session()
+    """Shared by the clients, which read the same descriptions of the service.
+
+    Our endpoint is always named, so the list of Amazon's own (7 MiB of memory in every process, and a tenth of a
+    second to read) is replaced by one that has room for any region.
+    """
+    session = botocore.session.Session()
+    session.set_config_variable("data_path", str(pathlib.Path(__file__).parent / "botocore"))
+    return boto3.session.Session(botocore_session=session)
 
 
 @functools.lru_cache(maxsize=8)

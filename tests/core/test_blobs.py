@@ -578,3 +578,15 @@ def test_nobody_breaks_out_of_a_disposition(filename: str, kind: str) -> None:
     extended = rest.removeprefix("; filename*=UTF-8''")
     assert ";" not in extended
     assert len(urllib.parse.unquote(extended)) == len(quoted)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "anywhere"])
+def test_any_region_is_known(settings: Any, region: str) -> None:
+    """The list of Amazon's endpoints is not read: ours is named, whatever the region."""
+    settings.S3_REGION = region
+    made = client.client()
+    assert (made.meta.endpoint_url, made.meta.region_name) == (settings.S3_ENDPOINT_URL, region)
+    listed = client._session(os.getpid())._session.get_data("endpoints")  # type: ignore[attr-defined]
+    assert [partition["partitionName"] for partition in listed["partitions"]] == ["any S3"]
+    blobs.put(f"{PREFIX}region", b"x")
+    assert b"".join(blobs.reader(f"{PREFIX}region")) == b"x"
