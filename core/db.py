@@ -8,6 +8,7 @@ Django's (``django.db.OperationalError`` …); errors of a sink come out unchang
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -272,7 +273,12 @@ class Snapshot:
     """
 
     connection: BaseDatabaseWrapper
-    id: str
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The server's name for it."""
+        ((name,),) = self.rows("SELECT pg_export_snapshot()")
+        return str(name)
 
     def rows(self, sql: str, params: Params | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -308,13 +314,12 @@ def snapshot(using: str = "default", *, like: str | None = None) -> Iterator[Sna
     connection = connections[using].copy()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = 0")
-            cursor.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET statement_timeout = 0;"
             if like is not None:
-                cursor.execute("SET TRANSACTION SNAPSHOT %s", [like])
-            cursor.execute("SELECT pg_export_snapshot()")
-            (snapshot_id,) = cursor.fetchone()
-        yield Snapshot(connection, snapshot_id)
+                cursor.execute(f"{begin} SET TRANSACTION SNAPSHOT %s", [like])
+            else:
+                cursor.execute(f"{begin} SELECT 1")  # the moment it shows is that of its first query
+        yield Snapshot(connection)
     finally:
         # Closing, rather than ending the transaction, also stops a COPY that was left in the middle.
         connection.close()

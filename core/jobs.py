@@ -9,6 +9,7 @@ writes progress and reads the cancel flag. ``sweep`` requeues what died and ring
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import os
@@ -24,7 +25,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from core import announce, errors, metrics
@@ -184,7 +185,7 @@ def cancel(job_id: uuid.UUID) -> bool:
     """Ask a job to stop: a queued one ends at once, a running one at its next look. False when it had ended."""
     with transaction.atomic():
         if _move(Q(pk=job_id), QUEUED, CANCELLED, error_code="cancelled", finished_at=timezone.now()):
-            _settle(job_id)
+            _settle(Job.objects.get(pk=job_id))
             return True
         if _move(Q(pk=job_id), RUNNING, CANCELLING):
             return True
@@ -229,9 +230,8 @@ def _move(which: Q, old: str, new: str, **values: Any) -> int:
     return Job.objects.filter(which, state=old).update(state=new, **values)
 
 
-def _settle(job_id: uuid.UUID) -> None:
+def _settle(job: Job) -> None:
     """Tell the app, inside the transaction of the final move."""
-    job = Job.objects.get(pk=job_id)
     metrics.JOBS.labels(kind=job.kind, state=job.state).inc()
     settled = kind_of(job.kind).settled
     if settled is not None:
@@ -309,7 +309,7 @@ class Run:
                 # A cancellation that came before the publication wins.
                 self._raise_why_not_mine()
             yield
-            _settle(self.job.pk)
+            _settle(_changed(self.job, state=SUCCEEDED, **values))
         self._finished = True
 
     def _raise_why_not_mine(self) -> None:
@@ -380,24 +380,30 @@ def in_words(progress: dict[str, Any]) -> str:
 
 def claim(job_id: uuid.UUID, *, notice: Notice | None = None) -> Run | None:
     """Take a queued job that is due, with a fresh lease token; None when somebody else has it."""
-    kind_name = Job.objects.filter(pk=job_id).values_list("kind", flat=True).first()
-    if kind_name is None:
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
         return None
-    kind, now, token = kind_of(kind_name), timezone.now(), uuid.uuid4()
-    taken = _move(
-        Q(pk=job_id, available_at__lte=now + timedelta(seconds=1)),
-        QUEUED,
-        RUNNING,
-        attempt=F("attempt") + 1,
-        lease_token=token,
-        lease_until=now + kind.lease,
-        worker=WORKER,
-    )
-    if not taken:
+    kind, now = kind_of(job.kind), timezone.now()
+    values: dict[str, Any] = {
+        "attempt": job.attempt + 1,
+        "lease_token": uuid.uuid4(),
+        "lease_until": now + kind.lease,
+        "worker": WORKER,
+        "started_at": job.started_at or now,
+    }
+    # the attempt stands for all that was read: another one since then would have counted it up
+    which = Q(pk=job_id, attempt=job.attempt, available_at__lte=now + timedelta(seconds=1))
+    if not _move(which, QUEUED, RUNNING, **values):
         return None
-    Job.objects.filter(pk=job_id, started_at=None).update(started_at=now)
-    job = Job.objects.get(pk=job_id)
-    return Run(job, kind, notice) if job.lease_token == token else None
+    return Run(_changed(job, state=RUNNING, **values), kind, notice)
+
+
+def _changed(job: Job, **values: Any) -> Job:
+    """The row as the statement just before has left it, without reading it again."""
+    job = copy.copy(job)
+    for name, value in values.items():
+        setattr(job, name, value)
+    return job
 
 
 def run(job_id: uuid.UUID, *, notice: Notice | None = None) -> bool:
@@ -462,7 +468,7 @@ def _end(attempt: Run, state: str, code: str, message: str) -> str:
         if not moved and state == FAILED:
             moved = _move(attempt.mine, RUNNING, state, **values)
         if moved:
-            _settle(attempt.job_id)
+            _settle(Job.objects.get(pk=attempt.job_id))
             return str(state)
     return "lease_lost"
 
@@ -536,13 +542,13 @@ def _take_from_dead(job_id: uuid.UUID) -> str:
         fence: dict[str, Any] = {"lease_token": None, "lease_until": None}
         if job.state == CANCELLING:
             _move(Q(pk=job.pk), CANCELLING, CANCELLED, error_code="cancelled", finished_at=timezone.now(), **fence)
-            _settle(job.pk)
+            _settle(Job.objects.get(pk=job.pk))
             return "cancelled"
         if job.attempt >= kind_of(job.kind).max_attempts:
             message = "The work was interrupted too often."
             values = {"error_code": "worker_lost", "error_message": message, "finished_at": timezone.now(), **fence}
             _move(Q(pk=job.pk), RUNNING, FAILED, **values)
-            _settle(job.pk)
+            _settle(Job.objects.get(pk=job.pk))
             return "failed"
         _move(Q(pk=job.pk), RUNNING, QUEUED, available_at=timezone.now(), announced_at=None, **fence)
         job.refresh_from_db()
