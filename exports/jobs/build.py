@@ -66,7 +66,7 @@ def build(run: jobs.Run, announce: Announce = lambda _: None) -> None:
         made = ExportBuild.objects.filter(job=run.job_id, state__in=ACTIVE)
         if not made.update(state=BuildState.PROCESSING, attempt=run.attempt):
             raise jobs.Cancelled
-    one = ExportBuild.objects.get(job=run.job_id)
+    one = ExportBuild.objects.select_related("version__repo").get(job=run.job_id)
     keys = _keys(one, run.lease_token)
     try:
         values = _write(run, one, keys, announce)
@@ -84,7 +84,9 @@ def _keys(one: ExportBuild, token: uuid.UUID) -> dict[str, str]:
 
 def _write(run: jobs.Run, one: ExportBuild, keys: dict[str, str], announce: Announce) -> dict[str, Any]:
     with db.snapshot() as view:
-        version = _version(one)
+        version = one.version
+        if version is None:
+            raise jobs.Failure("internal_error", "The version was deleted.")
         run.progress(stage="counting", done=0, total=0, percent=0, bytes=0)
         if one.variant:
             return derived.write(view, one, version, keys, functools.partial(Meter, run, announce))
@@ -125,13 +127,6 @@ def _write(run: jobs.Run, one: ExportBuild, keys: dict[str, str], announce: Anno
         **{f"{form}_size": sink.size for form, sink in sinks.items()},
         **{f"{form}_sha256": sink.sha256 for form, sink in sinks.items()},
     }
-
-
-def _version(one: ExportBuild) -> RepoVersion:
-    version = RepoVersion.objects.select_related("repo").filter(builds=one).first()
-    if version is None:
-        raise jobs.Failure("internal_error", "The version was deleted.")
-    return version
 
 
 def _filename(one: ExportBuild, stamp: datetime, form: str) -> str:
@@ -215,8 +210,10 @@ def _publish(run: jobs.Run, one: ExportBuild, keys: dict[str, str], values: dict
         with run.finish({"build": str(one.uuid)}):
             ready = ExportBuild.objects.filter(pk=one.pk, state=BuildState.PROCESSING, version__isnull=False)
             _require(ready.update(state=BuildState.READY, finished_at=now, **values))
-            old = ExportBuild.objects.filter(version=one.version_id, variant=one.variant, state=BuildState.READY)
-            old.exclude(pk=one.pk).update(state=BuildState.REPLACED, ended_at=now)
+            if one.variant or one.version is None or one.version.current_build_id is not None:
+                # while this build was the active one no other can have become the version's archive
+                old = ExportBuild.objects.filter(version=one.version_id, variant=one.variant, state=BuildState.READY)
+                old.exclude(pk=one.pk).update(state=BuildState.REPLACED, ended_at=now)
             if not one.variant:
                 RepoVersion.objects.filter(builds=one).update(current_build=one)
     except jobs.Cancelled:
