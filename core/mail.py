@@ -65,15 +65,7 @@ def queue(
         validate_email(to)
     except ValidationError as error:
         raise errors.Invalid("This is not an e-mail address.", field="to") from error
-    mail = Mail(kind=kind, to=to, subject=subject, body=body, headers=dict(headers or {}), dedupe=dedupe)
-    if dedupe is None:
-        mail.save(force_insert=True)
-    else:
-        # ON CONFLICT waits for a concurrent insert of the same key to commit, then does nothing.
-        Mail.objects.bulk_create([mail], ignore_conflicts=True)
-        mail = Mail.objects.get(dedupe=dedupe)
-    BOX.announce(mail)
-    return mail
+    return BOX.put(Mail(kind=kind, to=to, subject=subject, body=body, headers=dict(headers or {}), dedupe=dedupe))
 
 
 def _refuse_line_breaks(values: Mapping[str, str]) -> None:

@@ -65,6 +65,20 @@ class Outbox(Generic[Row]):
     patience: Callable[[Row], Patience]
     given_up: Callable[[Row], None]
 
+    def put(self, row: Row) -> Row:
+        """Store a new row in the caller's transaction and have it delivered after its commit.
+
+        Of rows with the same ``dedupe`` there is one for ever: that one is returned.
+        """
+        if row.dedupe is None:
+            row.save(force_insert=True)
+        else:
+            # ON CONFLICT waits for a concurrent insert of the same key to commit, then does nothing.
+            self.model._default_manager.bulk_create([row], ignore_conflicts=True)
+            row = self.model._default_manager.get(dedupe=row.dedupe)
+        self.announce(row)
+        return row
+
     def announce(self, row: Row) -> None:
         """Have ``row`` delivered once the running transaction commits.
 

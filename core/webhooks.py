@@ -70,22 +70,16 @@ def queue(
     check_url(url)
     if bool(secret) == bool(key):
         raise ValueError("a webhook is signed with either a secret or its key")
-    delivery = WebhookDelivery(
-        event=event,
-        url=url,
-        header=header,
-        body=payload if isinstance(payload, str) else orjson.dumps(payload).decode(),
-        key=key or key_of(secret),
-        dedupe=dedupe,
+    return BOX.put(
+        WebhookDelivery(
+            event=event,
+            url=url,
+            header=header,
+            body=payload if isinstance(payload, str) else orjson.dumps(payload).decode(),
+            key=key or key_of(secret),
+            dedupe=dedupe,
+        )
     )
-    if dedupe is None:
-        delivery.save(force_insert=True)
-    else:
-        # ON CONFLICT waits for a concurrent insert of the same key to commit, then does nothing.
-        WebhookDelivery.objects.bulk_create([delivery], ignore_conflicts=True)
-        delivery = WebhookDelivery.objects.get(dedupe=dedupe)
-    BOX.announce(delivery)
-    return delivery
 
 
 def check_url(url: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 
+from core.embedded import server
 from tests import house, mailbox, network
 
 if django_settings.configured:
@@ -113,6 +114,20 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 def drill_stack(servers: house.House, transactional_db: None) -> house.House:
     """Servers to take down, on committed data; goes with `start_worker`, `start_web` and `start_beat`."""
     return servers
+
+
+@pytest.fixture
+def valkey(drill_stack: house.House) -> server.Server:
+    """Valkey, to take down."""
+    assert drill_stack.stack.valkey is not None
+    return drill_stack.stack.valkey
+
+
+@pytest.fixture
+def postgres(drill_stack: house.House) -> server.Server:
+    """PostgreSQL, to take down."""
+    assert drill_stack.stack.postgres is not None
+    return drill_stack.stack.postgres
 
 
 # -- programs ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection
 
 from core import jobs, mail
+from core.embedded import server
 from core.models import Job, Mail, User
 from tests import house, mailbox
 
@@ -56,14 +57,12 @@ def test_a_mail_goes_from_the_form_through_the_worker_to_the_server(
 
 def test_valkey_dead_requests_are_taken_and_done_when_it_is_back(
     web: house.Web,
-    drill_stack: house.House,
+    valkey: server.Server,
     start_worker: Callable[..., house.Worker],
     start_beat: Callable[..., house.Beat],
     smtp: mailbox.Mailbox,
     amal: User,
 ) -> None:
-    valkey = drill_stack.stack.valkey
-    assert valkey is not None
     valkey.kill()
     assert ask_for_reset(web, "amal@example.org") == 200
     assert Mail.objects.get().state == "queued"
@@ -75,13 +74,11 @@ def test_valkey_dead_requests_are_taken_and_done_when_it_is_back(
 
 
 def test_valkey_restarted_under_a_worker_the_worker_recovers_alone(
-    drill_stack: house.House,
+    valkey: server.Server,
     start_worker: Callable[..., house.Worker],
     start_beat: Callable[..., house.Beat],
     smtp: mailbox.Mailbox,
 ) -> None:
-    valkey = drill_stack.stack.valkey
-    assert valkey is not None
     worker, _beat = start_worker(), start_beat(JOB_SWEEP_SECONDS="1")
     pid = worker.pid
     mail.queue("drill", "a@example.org", "before", "text")
@@ -96,13 +93,11 @@ def test_valkey_restarted_under_a_worker_the_worker_recovers_alone(
 
 
 def test_postgresql_restarted_under_a_worker_no_job_is_lost(
-    drill_stack: house.House,
+    postgres: server.Server,
     start_worker: Callable[..., house.Worker],
     start_beat: Callable[..., house.Beat],
     smtp: mailbox.Mailbox,
 ) -> None:
-    postgres = drill_stack.stack.postgres
-    assert postgres is not None
     worker, _beat = start_worker(), start_beat(JOB_SWEEP_SECONDS="1")
     mail.queue("drill", "a@example.org", "before", "text")
     smtp.wait(1)
@@ -122,9 +117,7 @@ def queue_when_up(subject: str) -> bool:
     return True
 
 
-def test_database_down_pages_and_probes_say_so(web: house.Web, drill_stack: house.House) -> None:
-    postgres = drill_stack.stack.postgres
-    assert postgres is not None
+def test_database_down_pages_and_probes_say_so(web: house.Web, postgres: server.Server) -> None:
     postgres.stop()
     assert [status(web, "/readyz"), status(web, "/livez")] == [503, 200]
     postgres.start()

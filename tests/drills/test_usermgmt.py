@@ -9,6 +9,7 @@ import pytest
 import requests
 from django.db import connection
 
+from core.embedded import server
 from core.models import Mail
 from tests import house, mailbox
 from tests.usermgmt import world
@@ -19,14 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_decisions_stand_while_broker_and_mail_server_are_away(
-    drill_stack: house.House,
+    valkey: server.Server,
     start_worker: Callable[..., house.Worker],
     start_beat: Callable[..., house.Beat],
     smtp: mailbox.Mailbox,
 ) -> None:
     """UM43: With broker or SMTP down decisions succeed and mails go out later."""
-    valkey = drill_stack.stack.valkey
-    assert valkey is not None
     smtp.refuse = "451 later"
     valkey.kill()
     client = world.pending()
@@ -44,7 +43,7 @@ def test_decisions_stand_while_broker_and_mail_server_are_away(
 
 
 def test_searches_go_on_without_valkey_and_say_when_the_database_is_away(
-    drill_stack: house.House, start_web: Callable[..., house.Web]
+    valkey: server.Server, postgres: server.Server, start_web: Callable[..., house.Web]
 ) -> None:
     """UM36: without Valkey searches go on; UM6: database away is 503 in this API's words, and passes."""
     world.seed_people()
@@ -57,9 +56,6 @@ def test_searches_go_on_without_valkey_and_say_when_the_database_is_away(
         )
 
     assert search().status_code == 200
-    valkey, postgres = drill_stack.stack.valkey, drill_stack.stack.postgres
-    assert valkey is not None
-    assert postgres is not None
     valkey.kill()
     assert search().status_code == 200
     postgres.kill()

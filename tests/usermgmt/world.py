@@ -12,7 +12,7 @@ from django.test import Client as HttpClient
 from core.models import EmailAddress, User
 from usermgmt.jobs import pairs
 from usermgmt.models import Api, ApiClient, ClientCredential, Maintainer, Service
-from usermgmt.services import clients, imports
+from usermgmt.services import bulk, clients
 
 _numbers = itertools.count(1)
 
@@ -48,7 +48,7 @@ def seed_people() -> list[User]:
             **second,
         ),
     ]
-    imports.move_sequence()
+    bulk.move_sequence()
     return people
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
+
+from usermgmt.models import links
 
 
-class AddressCheck(models.Model):
+class AddressCheck(links.SingleUse):
     """An e-mail address waiting for its owner to follow the mailed link: at registration or when it changes."""
 
     class Purpose(models.TextChoices):
@@ -17,13 +18,6 @@ class AddressCheck(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="address_checks")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     address = models.CharField(max_length=254)
-    token_sha256 = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering = ["-created_at", "-id"]
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.address}"

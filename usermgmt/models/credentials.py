@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from usermgmt.models import links
 from usermgmt.models.clients import ApiClient
 
 
@@ -40,17 +41,10 @@ class ClientCredential(models.Model):
         return self.key
 
 
-class RevealTicket(models.Model):
+class RevealTicket(links.SingleUse):
     """A link that shows the secret of a pair once, to the owner."""
 
     credential = models.ForeignKey(ClientCredential, on_delete=models.CASCADE, related_name="tickets")
-    token_sha256 = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        ordering = ["-created_at", "-id"]
 
     def __str__(self) -> str:
         return f"ticket {self.pk}"
