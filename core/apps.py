@@ -26,6 +26,7 @@ class ApiConfig(AppConfig):
 
     ``title``, ``summary``: for the landing page.  ``pages``: (label, path) pairs linked from it.
     ``live_blobs``: dotted path of ``(keys: list[str]) -> set[str]``, the keys that are still referenced.
+    ``metrics``: dotted path of ``() -> Iterator[prometheus_client.Metric]``, what ``/metrics`` asks at each scrape.
     ``invariants``: dotted path of ``() -> Iterator[str]``, a sentence for each breach; for ``manage.py doctor``.
     ``seed_command``: management command that loads the demo data.
     ``demo_check``: dotted path of ``(base_url: str, credentials: dict[str, str]) -> str``; does one real request
@@ -39,6 +40,7 @@ class ApiConfig(AppConfig):
     summary: ClassVar[str] = ""
     pages: ClassVar[list[tuple[str, str]]] = []
     live_blobs: ClassVar[str] = ""
+    metrics: ClassVar[str] = ""
     invariants: ClassVar[str] = ""
     seed_command: ClassVar[str] = ""
     demo_check: ClassVar[str] = ""

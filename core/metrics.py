@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core import apps
+
 REQUESTS = Counter("quincunx_requests_total", "Requests answered.", ["app", "method", "status"])
 SECONDS = Histogram("quincunx_request_seconds", "Seconds to the first byte of the answer.", ["app"])
 JOBS = Counter("quincunx_jobs_total", "Jobs that reached a final state.", ["kind", "state"])
@@ -33,6 +35,15 @@ class JobQueue(Collector):
         yield age
 
 
+class AppMetrics(Collector):
+    """What each app tells of itself at a scrape."""
+
+    def collect(self) -> Iterator[Metric]:
+        for config in apps.api_configs():
+            if hook := config.hook("metrics"):
+                yield from hook()
+
+
 def exposition() -> bytes:
     """All metrics in the Prometheus text format."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -43,4 +54,5 @@ def exposition() -> bytes:
         shared = generate_latest(registry)
     queue = CollectorRegistry()
     queue.register(JobQueue())
+    queue.register(AppMetrics())
     return shared + generate_latest(queue)

@@ -14,6 +14,7 @@ class DownloadsConfig(ApiConfig):
         ("Recordsets", "/downloads/recordsets"),
     ]
     live_blobs = "downloads.jobs.expiry.live_blobs"
+    metrics = "downloads.jobs.metrics.collect"
     seed_command = "seed_downloads --records 2000"
     demo_check = "downloads.demo.check"
     demo_lines = "downloads.demo.lines"

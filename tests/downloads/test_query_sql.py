@@ -386,6 +386,24 @@ def test_groups_of_values(world: specimens.World) -> None:
     assert len(fetch(chosen.rows("records", "r.uuid"))) == sum(counts.values())
 
 
+def test_a_part_reads_its_media_only(world: specimens.World) -> None:
+    """D47: the bounds of a part are asked of the media rows too, else each part would read them all."""
+    low, high = uuid.UUID(int=1 << 126), uuid.UUID(int=1 << 127)
+    piece = selection({}, None).rows("media", "m.uuid", (low, high))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute(f"EXPLAIN {piece.text}", piece.params)
+        lines = [line for (line,) in cursor.fetchall()]
+    scans = [number for number, line in enumerate(lines) if "on downloads_mediarecord m" in line]
+    assert scans
+    for number in scans:
+        assert f"uuid >= '{low}'" in "".join(lines[number : number + 3]), lines
+    inside = {key for key in world.media if low <= uuid.UUID(key) < high}
+    linked = {m for _, m in world.links}
+    assert {str(key) for (key,) in fetch(piece)} == inside & linked
+
+
 INDEXED = [
     ({"genus": "acer"}, "dl_rec_genus"),
     ({"genus": {"type": "prefix", "value": "ace"}}, "dl_rec_genus"),

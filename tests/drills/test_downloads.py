@@ -86,6 +86,8 @@ def test_worker_killed_in_the_middle(
     kept = {part.pk: part.blob_key for part in BuildPart.objects.filter(state=BuildPart.State.DONE)}
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
+    in_hand = BuildPart.objects.filter(state=BuildPart.State.CLAIMED).exclude(pk__in=kept)
+    assert in_hand.count() <= 2, "no more than one stretch, of two files, is made again"
     house.wait_for(lambda: parts_done() > len(kept) + 1, what="the build to go on by itself")
     again = {part.pk: part.blob_key for part in BuildPart.objects.filter(pk__in=kept)}
     assert again == {} or again == kept, "finished parts are not made again"
