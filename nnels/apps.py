@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from core.apps import ApiConfig
 
 
@@ -8,6 +10,7 @@ class NnelsConfig(ApiConfig):
     title = "NNELS accessible library"
     verbose_name = "NNELS accessible library"
     summary = "Lends titles in formats for people with print disabilities."
+    pages: ClassVar[list[tuple[str, str]]] = [("Catalogue", "/nnels/")]
     live_blobs = "nnels.services.files.live_blobs"
     seed_command = "seed_nnels"
     demo_check = "nnels.demo.check"

@@ -8,7 +8,7 @@ from typing import Any
 from django.urls import URLPattern, re_path
 
 from core import api
-from nnels import dialect
+from nnels import dialect, pages
 from nnels.views import discovery, items, opds, search, tokens, users
 
 # `/api/v2/…` belongs to the registry; `v1` alone means the newest minor.
@@ -47,6 +47,10 @@ urlpatterns = [
     re_path(r"^opds/publications/(?P<uuid>[^/]+)/?\Z", opds.Publication.as_view()),
     re_path(r"^opds/publications/(?P<uuid>[^/]+)/files/(?P<code>[^/]+)/?\Z", opds.File.as_view()),
     re_path(r"^opds(?:/[\s\S]*)?\Z", api.catch_all(dialect.DIALECT)),
+    re_path(r"^nnels/?\Z", pages.home, name="nnels"),
+    re_path(r"^nnels/titles/(?P<nid>[0-9]{1,18})/?\Z", pages.title, name="nnels-title"),
+    re_path(r"^nnels/titles/(?P<nid>[0-9]{1,18})/files/(?P<code>[a-z0-9]{1,16})/?\Z", pages.file, name="nnels-file"),
+    re_path(r"^nnels(?:/[\s\S]*)?\Z", pages.no_such_page),
     # Unknown paths below /api/v1/ and /api/v2/ are the registry's 404.
     re_path(r"^api(?!/v[12](?:/|\Z))(?:/[\s\S]*)?\Z", api.catch_all(dialect.DIALECT)),
 ]
