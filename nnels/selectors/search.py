@@ -1,6 +1,7 @@
 """Keyword search: three stemmers over folded text, rank on the narrow vector (contract 2.10, 9).
 
-A query is made once per statement, by a sub-select: as a plain call it would be made anew for every ranked row.
+A query is made once, by the first statement, and handed to the others as what it became. There it stands in a
+sub-select, so that the planner takes the index whatever it believes about the words.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from nnels.selectors import conditions, listing, reads
 SORTS = {**conditions.ITEM_SORTS, "relevance": "relevance"}
 # Fewer narrow hits than this, and the descriptions are searched too.
 FEW = 10
-_QUERY = "(SELECT nnels_query(%s))"
+_QUERY = "(SELECT %s::tsquery)"
 # 0.5 … 1 for hits in title, creators and subjects; exclusions take no part in it.
 _RANK = f"0.5 + 0.5 * ts_rank(s.search, {_QUERY}, 32)"
 _WIDE_RANK = f"0.5 * ts_rank(i.search_wide, {_QUERY}, 32)"
@@ -40,20 +41,40 @@ class _Sql:
     bound: tuple[Any, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A query as the database made it, whole and without exclusions, and its hits in the narrow vector."""
+
+    whole: str
+    positive: str
+    count: int
+
+    @property
+    def narrow(self) -> _Sql:
+        """Hits in title, creators, ISBN and subjects."""
+        return _Sql(f"s.search @@ {_QUERY}", (self.whole,))
+
+    @property
+    def wide(self) -> _Sql:
+        """Hits with the descriptions too. An exclusion holds for what is searched: a narrow hit stays one."""
+        return _Sql(
+            f"i.id IN (SELECT item_id FROM nnels_searchentry WHERE search @@ {_QUERY} "
+            f"UNION ALL SELECT id FROM nnels_item WHERE published AND search_wide @@ {_QUERY})",
+            (self.whole, self.whole),
+        )
+
+
 def find(query: text.Query, asked: listing.Listing) -> tuple[list[Hit], int]:
-    """One page of hits and how many there are; at most three statements."""
+    """One page of hits and how many there are; two statements."""
     if query.is_empty:
         return [], 0
     if query.isbn:
-        match = _Sql("i.isbn @> %s", ([query.isbn],))
-        return _page(match, _count(match, asked), _Sql("1.0"), asked)
-    match = _narrow(query)
-    count = _count(match, asked)
-    if count < FEW:
-        match = _wide(query)
-        count = _count(match, asked)
-        return _page(match, count, _relevance(query, count, is_wide=True), asked)
-    return _page(match, count, _relevance(query, count), asked)
+        return _together(_Sql("i.isbn @> %s", ([query.isbn],)), _Sql("1.0"), asked)
+    made = _make(query, asked)
+    exact = _Sql("s.title = %s", (query.title,))
+    if made.count < FEW:
+        return _together(made.wide, _relevance(exact, made, is_wide=True), asked)
+    return _page(made.narrow, made.count, _relevance(exact, made), asked), made.count
 
 
 def matching(query: text.Query, asked: listing.Listing) -> tuple[str, list[Any]]:
@@ -62,48 +83,45 @@ def matching(query: text.Query, asked: listing.Listing) -> tuple[str, list[Any]]
         return "false", []
     if query.isbn:
         return "i.isbn @> %s", [[query.isbn]]
-    match = _narrow(query)
-    if _count(match, asked) < FEW:
-        match = _wide(query)
-        return match.text, list(match.bound)
-    return f"i.id IN (SELECT s.item_id FROM {_ENTRIES} WHERE {match.text})", list(match.bound)
+    made = _make(query, asked)
+    if made.count < FEW:
+        return made.wide.text, list(made.wide.bound)
+    return f"i.id IN (SELECT s.item_id FROM {_ENTRIES} WHERE {made.narrow.text})", list(made.narrow.bound)
 
 
 def _tsquery(query: text.Query) -> _Sql:
     """The query: exclusions stand apart, or another stemmer's branch would let the excluded word through."""
     if not query.negative:
-        return _Sql(_QUERY, (query.positive,))
-    return _Sql("(SELECT nnels_query(%s) && !!nnels_query(%s))", (query.positive, query.negative))
+        return _Sql("nnels_query(%s)", (query.positive,))
+    return _Sql("(nnels_query(%s) && !!nnels_query(%s))", (query.positive, query.negative))
 
 
-def _narrow(query: text.Query) -> _Sql:
-    """Hits in title, creators, ISBN and subjects."""
-    asked = _tsquery(query)
-    return _Sql(f"s.search @@ {asked.text}", asked.bound)
-
-
-def _wide(query: text.Query) -> _Sql:
-    """Hits with the descriptions too. An exclusion holds for what is searched: a narrow hit stays one."""
-    asked = _tsquery(query)
-    return _Sql(
-        f"i.id IN (SELECT item_id FROM nnels_searchentry WHERE search @@ {asked.text} "
-        f"UNION ALL SELECT id FROM nnels_item WHERE published AND search_wide @@ {asked.text})",
-        asked.bound * 2,
+def _make(query: text.Query, asked: listing.Listing) -> _Made:
+    whole = _tsquery(query)
+    match = _Sql("s.search @@ (SELECT whole FROM made)")
+    source, where, bound = _source(match, dataclasses.replace(asked, sort=()))
+    found = reads.rows(
+        f"WITH made AS MATERIALIZED (SELECT {whole.text} AS whole, nnels_query(%s) AS positive) "
+        f"SELECT whole::text, positive::text, (SELECT count(*) FROM {source} WHERE {where}) FROM made",
+        (*whole.bound, query.positive, *bound),
+        prelude=_NO_JIT,
     )
+    return _Made(*found[0])
 
 
-def _relevance(query: text.Query, count: int, *, is_wide: bool = False) -> _Sql:
+def _relevance(exact: _Sql, made: _Made, *, is_wide: bool = False) -> _Sql:
     """1 for the exact title, then by rank; beyond `NNELS_RANK_LIMIT` hits no rank is worth reading them all."""
-    is_ranked = count <= settings.NNELS_RANK_LIMIT
-    rank = _Sql(_RANK, (query.positive,)) if is_ranked else _Sql("0.5")
     if is_wide:
-        narrow = _narrow(query)
-        wide = _Sql(_WIDE_RANK, (query.positive,)) if is_ranked else _Sql("0.25")
+        few = f"(SELECT count(*) FROM hits) <= {int(settings.NNELS_RANK_LIMIT)}"
         rank = _Sql(
-            f"CASE WHEN {narrow.text} THEN {rank.text} ELSE {wide.text} END",
-            (*narrow.bound, *rank.bound, *wide.bound),
+            f"CASE WHEN {made.narrow.text} THEN {_RANK} WHEN {few} THEN {_WIDE_RANK} ELSE 0.25 END",
+            (*made.narrow.bound, made.positive, made.positive),
         )
-    return _Sql(f"CASE WHEN s.title = %s THEN 1.0 ELSE {rank.text} END", (query.title, *rank.bound))
+    elif made.count <= settings.NNELS_RANK_LIMIT:
+        rank = _Sql(_RANK, (made.positive,))
+    else:
+        rank = _Sql("0.5")
+    return _Sql(f"CASE WHEN {exact.text} THEN 1.0 ELSE {rank.text} END", (*exact.bound, *rank.bound))
 
 
 def _source(match: _Sql, asked: listing.Listing) -> tuple[str, str, tuple[Any, ...]]:
@@ -113,25 +131,44 @@ def _source(match: _Sql, asked: listing.Listing) -> tuple[str, str, tuple[Any, .
     return _ENTRIES if is_narrow else _WITH_ITEMS, f"{match.text}{where}", (*match.bound, *values)
 
 
-def _count(match: _Sql, asked: listing.Listing) -> int:
-    source, where, bound = _source(match, dataclasses.replace(asked, sort=()))
-    found = reads.rows(f"SELECT count(*) FROM {source} WHERE {where}", bound, prelude=_NO_JIT)
-    return int(found[0][0])
-
-
-def _page(match: _Sql, total: int, relevance: _Sql, asked: listing.Listing) -> tuple[list[Hit], int]:
-    if asked.offset >= total:
-        return [], total
-    source, where, bound = _source(match, asked)
+def _order(asked: listing.Listing) -> str:
     sorts = {**SORTS, "id": "s.item_id"}
-    order = conditions.order(asked.sort or (("relevance", True),), sorts, last="s.item_id")
+    return conditions.order(asked.sort or (("relevance", True),), sorts, last="s.item_id")
+
+
+def _hit(row: tuple[Any, ...]) -> Hit:
+    return Hit(row[0], row[1], round(float(row[2]), 4))
+
+
+def _page(match: _Sql, total: int, relevance: _Sql, asked: listing.Listing) -> list[Hit]:
+    """A page of hits whose number is known."""
+    if asked.offset >= total:
+        return []
+    source, where, bound = _source(match, asked)
     # Ids and ranks first, the wide rows of the page afterwards.
     found = reads.rows(
         "SELECT i.id, i.doc, page.relevance FROM nnels_item i "
         "JOIN (SELECT row_number() OVER () AS place, item_id, relevance "
         f"FROM (SELECT s.item_id, {relevance.text} AS relevance FROM {source} WHERE {where} "
-        f"ORDER BY {order} LIMIT %s OFFSET %s) AS ranked) AS page ON page.item_id = i.id ORDER BY page.place",
+        f"ORDER BY {_order(asked)} LIMIT %s OFFSET %s) AS ranked) AS page ON page.item_id = i.id ORDER BY page.place",
         (*relevance.bound, *bound, asked.range, asked.offset),
         prelude=_NO_JIT,
     )
-    return [Hit(row[0], row[1], round(float(row[2]), 4)) for row in found], total
+    return [_hit(row) for row in found]
+
+
+def _together(match: _Sql, relevance: _Sql, asked: listing.Listing) -> tuple[list[Hit], int]:
+    """A page of hits and their number in one statement: finding them costs more than ranking them."""
+    where, values = conditions.where(asked.conditions, conditions.ITEM_FIELDS)
+    found = reads.rows(
+        f"WITH hits AS MATERIALIZED (SELECT i.id FROM nnels_item i WHERE i.published AND {match.text}{where}) "
+        "SELECT i.id, i.doc, page.relevance, counted.total FROM (SELECT count(*) AS total FROM hits) AS counted "
+        "LEFT JOIN (SELECT row_number() OVER () AS place, item_id, relevance "
+        f"FROM (SELECT s.item_id, {relevance.text} AS relevance FROM hits "
+        "JOIN nnels_item i ON i.id = hits.id JOIN nnels_searchentry s ON s.item_id = hits.id "
+        f"ORDER BY {_order(asked)} LIMIT %s OFFSET %s) AS ranked) AS page ON true "
+        "LEFT JOIN nnels_item i ON i.id = page.item_id ORDER BY page.place",
+        (*match.bound, *values, *relevance.bound, asked.range, asked.offset),
+        prelude=_NO_JIT,
+    )
+    return [_hit(row) for row in found if row[0] is not None], int(found[0][3])
