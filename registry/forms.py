@@ -43,6 +43,26 @@ class SourceForm(forms.ModelForm[Harvest]):
             "full_check_days",
             "cql_filter",
         ]
+        labels = {
+            "url": "Address",
+            "organization": "Organisation",
+            "harvest_type": "Type",
+            "harvest_interval": "Interval",
+            "publish": "Published",
+            "harvest_contact": "Contact e-mail",
+            "ckan_harvest_url": "CKAN harvest page",
+            "max_depth": "Levels of folders",
+            "document_scope": "Documents from",
+            "include": "Only names like",
+            "exclude": "No names like",
+            "allow_empty": "May be empty",
+            "shrink_limit": "Shrink limit (%)",
+            "skip_broken_folders": "Keep the records of broken folders",
+            "serve_invalid": "Serve invalid records too",
+            "max_connections": "Connections at most",
+            "full_check_days": "Days between full checks",
+            "cql_filter": "CQL filter",
+        }
         widgets = {"name": forms.TextInput(attrs=AUTO), "cql_filter": forms.Textarea(attrs={"rows": 2})}
 
     def __init__(self, *args: Any, access: selectors.Access, **kwargs: Any) -> None:
@@ -50,7 +70,7 @@ class SourceForm(forms.ModelForm[Harvest]):
         own = Organization.objects.order_by("name")
         if not access.is_admin:
             own = own.filter(pk__in=access.organizations)
-        self.fields["organization"] = forms.ModelChoiceField(own)
+        self.fields["organization"] = forms.ModelChoiceField(own, label="Organisation")
         for name in ("url", "ckan_harvest_url"):
             self.fields[name].widget = forms.URLInput()
 
@@ -74,7 +94,7 @@ class PreviewForm(forms.Form):
 
     url = forms.CharField(max_length=2000, widget=forms.URLInput, label="Address")
     harvest_type = forms.ChoiceField(
-        choices=[(kind, kind) for kind in (HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.CSW)], label="Type"
+        choices=[choice for choice in HarvestType.choices if choice[0] != HarvestType.DOCUMENT], label="Type"
     )
 
     def clean_url(self) -> str:

@@ -28,11 +28,12 @@ def web_address(text: str) -> None:
 
 
 class HarvestType(models.TextChoices):
-    WAF = "WAF"
-    ERDDAP_WAF = "ERDDAP-WAF"
-    CSW = "CSW"
-    DOCUMENT = "DOCUMENT"
-    SITEMAP = "SITEMAP"
+    WAF = "WAF", "WAF"
+    ERDDAP_WAF = "ERDDAP-WAF", "ERDDAP-WAF"
+    CSW = "CSW", "CSW"
+    THREDDS = "THREDDS", "THREDDS"
+    DOCUMENT = "DOCUMENT", "single document"
+    SITEMAP = "SITEMAP", "sitemap"
 
 
 class DocumentScope(models.TextChoices):

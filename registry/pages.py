@@ -11,7 +11,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import F, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,6 +21,7 @@ from core import errors, net, throttle
 from core import views as core_views
 from core.models import User
 from registry import forms, selectors, serializers
+from registry.formats import report
 from registry.jobs import edit as edits
 from registry.jobs import preview as previews
 from registry.models import Harvest, HarvestRun, HarvestType
@@ -36,14 +38,14 @@ SORTS: Final = {
 }
 REFRESH_SECONDS: Final = 3
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def facts_as_pages(view: View) -> View:
     """Say a fact the way a page does: 404, 403, or a message on the page it came from."""
 
     @wraps(view)
-    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except errors.NotFound as fact:
@@ -149,6 +151,8 @@ def add(request: HttpRequest) -> HttpResponse:
     if not (access.is_admin or access.organizations):
         raise errors.Denied(code="denied")
     initial = {"harvest_contact": access.user.email if access.user else "", "url": _word(request, "url")}
+    if request.GET.get("harvest_type") in HarvestType.values:
+        initial["harvest_type"] = request.GET["harvest_type"]
     form = forms.SourceForm(request.POST or None, access=access, initial=initial)
     if request.method == "POST" and form.is_valid():
         made = harvests.add(form.save(commit=False), access=access)
@@ -320,6 +324,23 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
         "may_accept": found.failure_code in ("shrink_guard", "empty_listing") and access.may_manage(found.harvest),
     }
     return render(request, "registry/run.html", context)
+
+
+@require_safe
+@facts_as_pages
+def report_file(request: HttpRequest, number: str, kind: str) -> HttpResponseBase:
+    """A run's report or changes as a file; the API's reports know tokens only, these know who is logged in."""
+    found = selectors.run(int(number), access_of(request))
+    if kind == "changes.csv":
+        blocks = report.csv_blocks(selectors.CHANGE_COLUMNS, selectors.change_rows(found))
+    elif kind == "report.csv":
+        blocks = report.csv_blocks(report.COLUMNS, selectors.report_rows(found))
+    else:
+        blocks = report.json_blocks(report.COLUMNS, selectors.report_rows(found))
+    content_type = "application/json" if kind.endswith("json") else "text/csv; charset=utf-8"
+    response = StreamingHttpResponse(blocks, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}-{kind}"'
+    return response
 
 
 @login_required

@@ -42,6 +42,11 @@ urlpatterns: list[URLPattern] = [
     re_path(rf"^registry/records/{NUMBER}/?\Z", pages.record, name="registry-record"),
     re_path(rf"^registry/records/{NUMBER}/original\.xml\Z", folder.Original.as_view(), name="registry-original"),
     re_path(rf"^registry/runs/{NUMBER}/?\Z", pages.run, name="registry-run"),
+    re_path(
+        rf"^registry/runs/{NUMBER}/(?P<kind>report\.csv|report\.json|changes\.csv)\Z",
+        pages.report_file,
+        name="registry-report",
+    ),
     re_path(rf"^registry/runs/{NUMBER}/cancel/?\Z", pages.cancel, name="registry-cancel"),
     re_path(r"^registry/register/?\Z", pages.register, name="registry-register"),
     re_path(r"^registry/verify/?\Z", pages.verify, name="registry-verify"),

@@ -24,6 +24,7 @@ from registry.models import Harvest, HarvestType
 from registry.services import imports
 
 REFRESH_SECONDS = 2
+CHECKED_TYPES = (HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.THREDDS, HarvestType.SITEMAP)
 TITLES = {"organizations": "Import organisations", "harvests": "Import harvests", "users": "Import people"}
 
 
@@ -47,7 +48,7 @@ class CheckForm(forms.Form):
     url = forms.CharField(required=False, max_length=2000, widget=forms.URLInput, label="or address of a source")
     harvest_type = forms.ChoiceField(
         required=False,
-        choices=[(kind, kind) for kind in (HarvestType.WAF, HarvestType.ERDDAP_WAF)],
+        choices=[choice for choice in HarvestType.choices if choice[0] in CHECKED_TYPES],
         label="Type of the source",
     )
 

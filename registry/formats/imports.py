@@ -29,7 +29,14 @@ HARVEST_COLUMNS: Final = (
     "ckan_harvest_url",
 )
 # CKAN's source types and the registry's.
-CKAN_TYPES: Final = {"waf": "WAF", "csw": "CSW", "doc": "DOCUMENT", "erddap-waf": "ERDDAP-WAF", "waf-collection": "WAF"}
+CKAN_TYPES: Final = {
+    "waf": "WAF",
+    "csw": "CSW",
+    "doc": "DOCUMENT",
+    "erddap-waf": "ERDDAP-WAF",
+    "waf-collection": "WAF",
+    "thredds": "THREDDS",
+}
 CKAN_FREQUENCIES: Final = {"MANUAL": 0, "ALWAYS": 1, "DAILY": 1, "WEEKLY": 7, "BIWEEKLY": 14, "MONTHLY": 30}
 
 

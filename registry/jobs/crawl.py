@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from django.conf import settings
 
 from core import jobs as core_jobs
-from registry.formats import listing, sitemap, validation
+from registry.formats import listing, sitemap, thredds, validation
 from registry.jobs import client, stage
 
 
@@ -160,10 +160,14 @@ def crawl(
             message = f"The folder could not be listed and its records were kept: {error.message}"
             found.issues.append((url, validation.Issue("list", "warning", "broken_folder", message)))
         seen.add(page.url)
+    _warn_of_depth(found, source, root)
+    return found
+
+
+def _warn_of_depth(found: Found, source: Source, root: str) -> None:
     if found.deeper:
         message = f"{len(found.deeper)} folders lie deeper than {source.max_depth} levels and were not listed."
         found.issues.append((root, validation.Issue("list", "warning", "depth", message)))
-    return found
 
 
 def _failure(url: str, error: client.FetchError) -> core_jobs.Failure:
@@ -221,13 +225,58 @@ def walk_sitemap(
 
 
 def _sitemap(network: client.Network, url: str) -> sitemap.Sitemap:
+    _final, body = _page(network, url)
+    try:
+        return sitemap.read(body)
+    except sitemap.UnreadableSitemapError as error:
+        raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: {error}.") from error
+
+
+def walk_thredds(
+    network: client.Network,
+    source: Source,
+    *,
+    emit: Callable[[list[stage.Listed]], object],
+    check: Callable[[], None],
+) -> Found:
+    """The ISO records of a THREDDS catalogue and of those it refers to on the same host, to the source's depth."""
+    root = listing.normalise_url(source.url)
+    anywhere = replace(source, include=(), exclude=())
+    found, seen, waiting = Found(), {root}, deque([(root, 0)])
+    while waiting:
+        check()
+        url, depth = waiting.popleft()
+        catalog = _catalog(network, url)
+        emit([stage.Listed(address, address) for address in catalog.documents if wanted(address, source, root)])
+        for address in catalog.catalogs:
+            if address in seen or not wanted(address, anywhere, root):
+                continue
+            if depth >= source.max_depth:
+                found.deeper.add(address)
+                continue
+            seen.add(address)
+            waiting.append((address, depth + 1))
+    _warn_of_depth(found, source, root)
+    return found
+
+
+def _catalog(network: client.Network, url: str) -> thredds.Catalog:
+    final, body = _page(network, url)
+    try:
+        return thredds.read(body, final)
+    except thredds.UnreadableCatalogError as error:
+        raise core_jobs.Failure("listing_failed", f"The catalogue {url} failed: {error}.") from error
+
+
+def _page(network: client.Network, url: str) -> tuple[str, bytes]:
+    """The final address and the bytes of a listing that is read whole; the run fails if it cannot be had."""
     try:
         answer = network.call(network.fetch(url, cap=settings.REGISTRY_MAX_LISTING_BYTES))
     except client.FetchError as error:
         raise _failure(url, error) from error
     if answer.status != 200:
-        raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: the server answered {answer.status}.")
-    try:
-        return sitemap.read(answer.body)
-    except sitemap.UnreadableSitemapError as error:
-        raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: {error}.") from error
+        raise core_jobs.Failure("listing_failed", f"The listing {url} failed: the server answered {answer.status}.")
+    return answer.url, answer.body
+
+
+WALKS: Final[dict[str, Callable[..., Found]]] = {"SITEMAP": walk_sitemap, "THREDDS": walk_thredds}

@@ -140,7 +140,7 @@ class _Harvesting:
             listed.add([stage.Listed(listing.normalise_url(source.url), listing.normalise_url(source.url))])
             found = crawl.Found()
         else:
-            walk = crawl.walk_sitemap if kind == HarvestType.SITEMAP else crawl.crawl
+            walk = crawl.WALKS.get(kind, crawl.crawl)
             found = walk(network, source, emit=listed.add, check=self.attempt.check)
         listed.flush()
         for folder in found.broken:

@@ -50,7 +50,8 @@ def look(url: str, *, harvest_type: str, seconds: float = PREVIEW_SECONDS, most:
                 _look_at_catalogue(network, url, seen)
             else:
                 source = crawl.Source(url, harvest_type == HarvestType.ERDDAP_WAF, 2, "host")
-                found = crawl.crawl(network, source, emit=seen.documents.extend, check=check)
+                walk = crawl.WALKS.get(harvest_type, crawl.crawl)
+                found = walk(network, source, emit=seen.documents.extend, check=check)
                 seen.remarks = found.issues
         except EnoughError:
             seen.is_cut = True

@@ -569,3 +569,39 @@ def test_sitemap(add_harvest: Add, source: demo_source.Source, served: demo_sour
     source.put("map.xml", b"<html/>")
     assert run(harvest).failure_code == "listing_failed"
     assert Record.objects.count() == 6
+
+
+THREDDS = """<?xml version="1.0"?>
+<catalog xmlns="http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink">
+<service name="all" serviceType="Compound" base=""><service name="odap" serviceType="OpenDAP" base="/nginx/dodsC/"/>
+<service name="records" serviceType="ISO" base="/nginx/thredds/iso/"/></service>
+<service name="files" serviceType="HTTPServer" base="/nginx/files/"/>%s</catalog>"""
+
+
+def test_thredds(add_harvest: Add, source: demo_source.Source, served: demo_source.Server) -> None:
+    """X30, X32: a THREDDS catalogue gives the ISO records of its datasets and of the catalogues it refers to."""
+    source.files.clear()
+    for name, number in (("a.nc", 0), ("b c.nc", 1), ("deep/d.nc", 2), ("not.nc", 3)):
+        source.put(f"thredds/iso/{name}", samples.iso19139(number))
+    inner = """<dataset name="all"><metadata inherited="true"><serviceName>all</serviceName></metadata>
+    <dataset name="a" urlPath="a.nc"/><dataset name="again" urlPath="a.nc"/><dataset name="b" urlPath="b c.nc"/>
+    <dataset name="plain" urlPath="not.nc" serviceName="files"/></dataset>
+    <catalogRef xlink:href="sub/catalog.xml" xlink:title="sub"/><catalogRef xlink:href="catalog.xml"/>
+    <catalogRef xlink:href="http://elsewhere.example.org/catalog.xml"/><catalogRef xlink:href="mailto:x@y"/>"""
+    sub = """<dataset name="d" urlPath="deep/d.nc" serviceName="records"/>
+    <catalogRef xlink:href="deeper.xml"/>"""
+    source.put("catalog.xml", (THREDDS % inner).encode())
+    source.put("sub/catalog.xml", (THREDDS % sub).encode())
+    source.put("sub/deeper.xml", (THREDDS % "<catalogRef xlink:href='deepest.xml'/>").encode())
+    harvest = add_harvest(url=f"{served.url('nginx')}catalog.xml", harvest_type="THREDDS")
+    made = run(harvest)
+    assert (made.state, made.failure_message, harvest.last_good_count, harvest.last_bad_count) == ("ok", "", 3, 0)
+    assert set(harvest.records.values_list("url", flat=True)) == {
+        f"{served.url('nginx')}thredds/iso/{name}" for name in ("a.nc", "b%20c.nc", "deep/d.nc")
+    }
+    assert "1 folders" in made.issues.get(code="depth").message
+    again = run(harvest)
+    assert (again.unchanged, again.bytes) == (3, 0)
+    source.put("sub/catalog.xml", b"<html/>")
+    failed = run(harvest)
+    assert (failed.failure_code, Record.objects.count()) == ("listing_failed", 3)

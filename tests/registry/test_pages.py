@@ -284,6 +284,21 @@ def test_ckan_link_of_the_organisation(client: Client, add_harvest: Add, organiz
     assert shown.count('href="https://ckan.example.org/harvest/all"') == 1
 
 
+def test_reports_of_an_unpublished_source(signed_in: Client, client: Client, add_harvest: Add) -> None:
+    """X40, X42: the reports a run's page links to are for who may see the page, also of an unpublished source."""
+    made = run(add_harvest(publish=False))
+    page = signed_in.get(f"/registry/runs/{made.pk}").content.decode()
+    links = re.findall(rf'href="(/registry/runs/{made.pk}/[^"]+)"', page)
+    assert [link.rpartition("/")[2] for link in links] == ["report.csv", "report.json", "changes.csv"]
+    stranger = Client()
+    for link in links:
+        answer = signed_in.get(link)
+        body = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+        assert (answer.status_code, "attachment" in answer["Content-Disposition"]) == (200, True)
+        assert body.count(b"added") == (6 if link.endswith("changes.csv") else 0)
+        assert stranger.get(link).status_code == 404
+
+
 def test_page_queries(signed_in: Client, add_harvest: Add) -> None:
     """X53: pages take at most 12 queries, whatever the number of rows."""
     harvest = add_harvest()

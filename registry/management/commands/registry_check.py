@@ -13,13 +13,15 @@ from core import jobs as core_jobs
 from registry.jobs import preview, upload
 from registry.models import HarvestType
 
+TYPES = [HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.THREDDS, HarvestType.SITEMAP]
+
 
 class Command(BaseCommand):
     help = "List and validate a path or URL without storing anything."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("where", help="an XML file, a folder, a zip, or the URL of a source")
-        parser.add_argument("--type", default=HarvestType.WAF, choices=[HarvestType.WAF, HarvestType.ERDDAP_WAF])
+        parser.add_argument("--type", default=HarvestType.WAF, choices=TYPES)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         where: str = options["where"]
