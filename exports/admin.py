@@ -21,10 +21,11 @@ from exports.models import (
     Organization,
     Repo,
     RepoVersion,
+    Webhook,
 )
 from exports.models.repos import HEAD
 from exports.serializers import imports as import_serializer
-from exports.services import exports, imports, repos, tokens
+from exports.services import exports, imports, repos, tokens, webhooks
 
 
 def done(view: admin.ModelAdmin[Any], request: HttpRequest, rows: Any, act: Callable[[Any], object], word: str) -> None:
@@ -201,6 +202,44 @@ class Tokens(admin.ModelAdmin[ExportsToken]):
     def revoke(self, request: HttpRequest, queryset: QuerySet[ExportsToken]) -> None:
         count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
         self.message_user(request, f"{count} tokens were revoked.")
+
+
+class NewWebhook(forms.ModelForm[Webhook]):
+    class Meta:
+        model = Webhook
+        fields = ("repo", "url", "on_ready", "on_failed")
+
+    def clean(self) -> dict[str, Any] | None:
+        """The rules of the API, in its words; the webhook itself is made when the form is saved."""
+        cleaned = super().clean()
+        try:
+            webhooks.check_url(self.cleaned_data.get("url", ""))
+        except errors.Invalid as fact:
+            self.add_error("url", fact.message)
+        if not (self.cleaned_data.get("on_ready") or self.cleaned_data.get("on_failed")):
+            self.add_error("on_ready", "A webhook needs at least one event.")
+        return cleaned
+
+
+@admin.register(Webhook)
+class Webhooks(admin.ModelAdmin[Webhook]):
+    """Register a webhook: its secret is shown once, right after. Deliveries are in the core's list."""
+
+    form = NewWebhook
+    list_display = ("repo", "url", "on_ready", "on_failed", "created_at", "created_by")
+    search_fields = ("repo__uri", "url")
+    list_select_related = ("repo",)
+    autocomplete_fields = ("repo",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        wanted = form.cleaned_data
+        events = [word for word in webhooks.EVENTS if wanted[f"on_{word}"]]
+        made, secret = webhooks.register(wanted["repo"], url=wanted["url"], events=events, user=_operator(request))
+        obj.pk = made.pk
+        self.message_user(request, f"The secret is {secret} – it is shown only now.", messages.WARNING)
 
 
 @admin.register(ImportJob)

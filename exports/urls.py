@@ -12,7 +12,7 @@ from django.urls import URLPattern, re_path
 
 from core import api
 from exports import dialect, pages
-from exports.views import collections, content, exports, imports, links, owners, repos
+from exports.views import collections, content, exports, imports, links, owners, repos, webhooks
 
 _ID = r"[A-Za-z0-9._@-]+"
 _REPO = rf"(?P<kind>sources|collections)/(?P<repo>{_ID})"
@@ -20,6 +20,7 @@ _VERSION = rf"{_REPO}/(?P<version>{_ID})"
 _ROWS = r"(?P<rows>concepts|mappings)"
 _ROW = rf"{_ROWS}/(?P<row>[^/]+)"
 _LABELS = r"(?P<labels>names|descriptions)"
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OWNERS: list[tuple[str, dict[str, Any]]] = [
     (rf"orgs/(?P<org>{_ID})", {}),
     (rf"users/(?P<username>{_ID})", {}),
@@ -38,6 +39,8 @@ def _of_owner(owner: str, extra: dict[str, Any]) -> Iterator[URLPattern]:
         (f"{owner}/(?P<kind>sources|collections)", repos.Owned),
         (repo, repos.OneRepo),
         (f"{repo}/versions", repos.Versions),
+        (f"{repo}/webhooks", webhooks.Webhooks),
+        (f"{repo}/webhooks/(?P<hook>{_UUID})", webhooks.OneWebhook),
         (f"{repo}/references", collections.References),
         (f"{repo}/expansions", collections.Expansions),
         (f"{repo}/expansions/(?P<expansion>{_ID})", collections.OneExpansion),

@@ -8,7 +8,7 @@ MNEMONIC = re.compile(r"[A-Za-z0-9._@-]{1,100}", re.ASCII)
 _OUTSIDE = re.compile(r"[^A-Za-z0-9._@+ -]", re.ASCII)
 RESERVED_VERSIONS = frozenset(
     ("HEAD", "latest", "versions", "concepts", "mappings", "references", "expansions", "export", "processing",
-     "extras", "summary")
+     "extras", "summary", "webhooks")
 )  # fmt: skip
 _REPO = re.compile(r"/(orgs|users)/([^/]+)/(sources|collections)/([^/]+)/(.*)", re.DOTALL)
 

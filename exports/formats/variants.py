@@ -66,6 +66,18 @@ def read_delta(key: str) -> Delta | None:
     return None
 
 
+def of(key: str, *, label: str, base: int | None, base_name: str) -> Variant:
+    """The variant a build was made for, from what its row keeps."""
+    if key in _FIXED or not key:
+        return _FIXED.get(key, PLAIN)
+    delta = read_delta(key)
+    if delta is not None and delta.moment is not None:
+        return delta_since(delta.moment)
+    if delta is not None and base is not None:
+        return delta_of(base, base_name)
+    return Variant(key, label, base=base)
+
+
 def stored(key: str) -> tuple[str, ...]:
     """The formats a build of a variant stores."""
     return _FIXED[key].forms if key in _FIXED else names.STORED

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import blobs, db, jobs
 from core.models import Job, User
 from exports.formats import archives, envelope, names, stamps, text, variants
-from exports.jobs import derived
+from exports.jobs import derived, notices
 from exports.models import ExportBuild, ImportJob, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 from exports.selectors import documents
@@ -214,6 +214,7 @@ def _publish(run: jobs.Run, one: ExportBuild, keys: dict[str, str], values: dict
                 # while this build was the active one no other can have become the version's archive
                 old = ExportBuild.objects.filter(version=one.version_id, variant=one.variant, state=BuildState.READY)
                 old.exclude(pk=one.pk).update(state=BuildState.REPLACED, ended_at=now)
+            notices.tell(one.pk, notices.READY)
             if not one.variant:
                 RepoVersion.objects.filter(builds=one).update(current_build=one)
     except jobs.Cancelled:
@@ -234,13 +235,17 @@ def settled(job: Job) -> None:
         return
     # "store_unavailable" is the core's word, "storage_unavailable" the contract's
     code = {"store_unavailable": "storage_unavailable", "cancelled": ""}.get(job.error_code, job.error_code)
-    ExportBuild.objects.filter(job=job, state__in=ACTIVE).update(
+    ended = list(ExportBuild.objects.filter(job=job, state__in=ACTIVE).values_list("pk", flat=True))
+    ExportBuild.objects.filter(pk__in=ended).update(
         state=state,
         finished_at=timezone.now(),
         attempt=F("attempt"),
         error_code=code,
         error_message=job.error_message[:MAX_ERROR],
     )
+    if state == BuildState.FAILED:
+        for one in ended:
+            notices.tell(one, notices.FAILED)
 
 
 def end_all(versions: QuerySet[RepoVersion], *, variant: str | None = None) -> bool:

@@ -14,6 +14,7 @@ from exports.models.content import (
     VersionMapping,
     VersionReference,
 )
+from exports.models.notices import Webhook
 from exports.models.owners import ExportsToken, Membership, Organization, Profile
 from exports.models.repos import Repo, RepoVersion
 
@@ -39,4 +40,5 @@ __all__ = [
     "VersionConcept",
     "VersionMapping",
     "VersionReference",
+    "Webhook",
 ]

@@ -81,7 +81,8 @@ def _check_quota(mine: list[ExportBuild]) -> None:
 
 def variant_of(one: ExportBuild) -> variants.Variant:
     """What has to be said to ask for a build's export again."""
-    return variants.Variant(one.variant, one.label, base=one.base_id)
+    base_name = one.base.name if one.base else ""
+    return variants.of(one.variant, label=one.label, base=one.base_id, base_name=base_name)
 
 
 def rebuild(one: ExportBuild, *, user: User) -> Requested:
