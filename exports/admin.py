@@ -16,6 +16,7 @@ from core.models import ApiToken, User
 from exports.models import (
     ExportBuild,
     ExportsToken,
+    ExtraFile,
     ImportJob,
     Membership,
     Organization,
@@ -25,7 +26,7 @@ from exports.models import (
 )
 from exports.models.repos import HEAD
 from exports.serializers import imports as import_serializer
-from exports.services import exports, imports, repos, tokens, webhooks
+from exports.services import exports, extras, imports, repos, tokens, webhooks
 
 
 def done(view: admin.ModelAdmin[Any], request: HttpRequest, rows: Any, act: Callable[[Any], object], word: str) -> None:
@@ -202,6 +203,18 @@ class Tokens(admin.ModelAdmin[ExportsToken]):
     def revoke(self, request: HttpRequest, queryset: QuerySet[ExportsToken]) -> None:
         count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
         self.message_user(request, f"{count} tokens were revoked.")
+
+
+@admin.register(ExtraFile)
+class ExtraFiles(ReadOnly):
+    list_display = ("name", "version", "content_type", "size", "sha256", "updated_at", "updated_by")
+    search_fields = ("name", "version__repo__uri")
+    list_select_related = ("version__repo",)
+    actions = ("remove",)
+
+    @admin.action(description="Delete the selected files")
+    def remove(self, request: HttpRequest, queryset: QuerySet[ExtraFile]) -> None:
+        done(self, request, queryset, extras.delete, "deleted")
 
 
 class NewWebhook(forms.ModelForm[Webhook]):

@@ -66,6 +66,7 @@ class OneRepo(Page):
     def get(self, request: HttpRequest, *, uri: str) -> HttpResponse:
         repo, rights = _repo(request, uri)
         versions = repo.versions.exclude(name=HEAD).select_related("current_build").order_by("-created_at", "-id")
+        versions = versions.prefetch_related("extra_files")
         page = Paginator(versions, PAGE).get_page(request.GET.get("page"))
         lines = []
         for version in page:

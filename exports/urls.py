@@ -12,7 +12,7 @@ from django.urls import URLPattern, re_path
 
 from core import api
 from exports import dialect, pages
-from exports.views import collections, content, exports, imports, links, owners, repos, webhooks
+from exports.views import collections, content, events, exports, extras, imports, links, owners, repos, webhooks
 
 _ID = r"[A-Za-z0-9._@-]+"
 _REPO = rf"(?P<kind>sources|collections)/(?P<repo>{_ID})"
@@ -56,12 +56,18 @@ def _of_owner(owner: str, extra: dict[str, Any]) -> Iterator[URLPattern]:
         (version, repos.OneVersion),
         (f"{version}/export", exports.Export),
         (f"{version}/export/status", exports.Status),
+        (f"{version}/export/events", events.Events),
         (f"{version}/export/delta", exports.Delta),
+        (f"{version}/export/delta/events", events.DeltaEvents),
         (f"{version}/export/delta/status", exports.DeltaStatus),
         (f"{version}/export/fhir.tgz", exports.Fhir),
+        (f"{version}/export/fhir.tgz/events", events.FhirEvents),
         (f"{version}/export/fhir.tgz/status", exports.FhirStatus),
         (f"{version}/export/csv.zip", exports.Tables),
+        (f"{version}/export/csv.zip/events", events.TablesEvents),
         (f"{version}/export/csv.zip/status", exports.TablesStatus),
+        (f"{version}/export/files", extras.ExtraFiles),
+        (f"{version}/export/(?P<key>{_ID})", extras.OneExtraFile),
         (f"{version}/processing", exports.Processing),
         (f"{version}/expansions", collections.Expansions),
         (f"{version}/expansions/(?P<expansion>{_ID})", collections.OneExpansion),

@@ -19,7 +19,7 @@ from core import blobs, db, jobs
 from core.models import Job, User
 from exports.formats import archives, envelope, names, stamps, text, variants
 from exports.jobs import derived, notices
-from exports.models import ExportBuild, ImportJob, RepoVersion
+from exports.models import ExportBuild, ExtraFile, ImportJob, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 from exports.selectors import documents
 
@@ -276,8 +276,12 @@ def describe(job: Job) -> dict[str, str]:
 
 def live_blobs(keys: list[str]) -> set[str]:
     """Which of these keys still belong to somebody: archives of ready builds, of replaced ones until the grace of
-    their links is over, of attempts still running, and uploads of imports."""
-    return (_archives(keys) | _uploads(keys)) & set(keys)
+    their links is over, of attempts still running, uploads of imports, and extra files."""
+    return (_archives(keys) | _uploads(keys) | _extras(keys)) & set(keys)
+
+
+def _extras(keys: list[str]) -> set[str]:
+    return set(ExtraFile.objects.filter(key__in=keys).values_list("key", flat=True))
 
 
 def _uploads(keys: list[str]) -> set[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.db.models import Count, F, Q
 
 from core import blobs
-from exports.models import ExportBuild, RepoVersion
+from exports.models import ExportBuild, ExtraFile, RepoVersion
 from exports.models.builds import BuildState
 
 #: how many of the newest archives are looked for in the store
@@ -42,3 +42,7 @@ def _missing() -> Iterator[str]:
             found = blobs.stat(key) if key else None
             if key and (found is None or found.size != size):
                 yield f"export {build} is ready, but {key} is not in the store as it was written"
+    for file in ExtraFile.objects.order_by("-updated_at", "-pk")[:_LOOKED_FOR]:
+        found = blobs.stat(file.key)
+        if found is None or found.size != file.size:
+            yield f"extra file {file.name} of version {file.version_id} is not in the store as it was written"

@@ -14,6 +14,7 @@ from exports.models.content import (
     VersionMapping,
     VersionReference,
 )
+from exports.models.extras import ExtraFile
 from exports.models.notices import Webhook
 from exports.models.owners import ExportsToken, Membership, Organization, Profile
 from exports.models.repos import Repo, RepoVersion
@@ -25,6 +26,7 @@ __all__ = [
     "ConceptVersion",
     "ExportBuild",
     "ExportsToken",
+    "ExtraFile",
     "Fragment",
     "HeadMember",
     "ImportJob",

@@ -123,6 +123,12 @@ def state_of(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -
     return ExportState(version, ready, newest, variant)
 
 
+def again(state: ExportState) -> ExportState:
+    """The state as it is now; that of a version deleted meanwhile is none."""
+    found = RepoVersion.objects.select_related("repo", "current_build__job").filter(pk=state.version.pk).first()
+    return state_of(found, state.variant) if found else ExportState(state.version, None, None, state.variant)
+
+
 def _ended_since(version: RepoVersion, failed: ExportBuild) -> bool:
     """A failure is forgotten when a later build was cancelled or deleted."""
     later = ExportBuild.objects.filter(version=version, variant=failed.variant, created_at__gt=failed.created_at)

@@ -217,42 +217,42 @@ class Status(_OfVersion):
         return shortcuts.render(request._request, "exports/status.html", context)
 
 
-class _OfDelta(_OfVersion):
+class OfDelta(_OfVersion):
     def variant(self) -> variants.Variant:
         return asked.delta(self.version, self.request.query_params.get("since"))
 
 
-class Delta(_OfDelta, Export):
+class Delta(OfDelta, Export):
     """What changed since another version or an instant, as an archive built like any export (contract §10.2)."""
 
 
-class DeltaStatus(_OfDelta, Status):
+class DeltaStatus(OfDelta, Status):
     """The state of one delta."""
 
 
-class _OfFhir(_OfVersion):
+class OfFhir(_OfVersion):
     def variant(self) -> variants.Variant:
         return variants.FHIR
 
 
-class Fhir(_OfFhir, Export):
+class Fhir(OfFhir, Export):
     """The version as a FHIR R4 package (contract §10.3)."""
 
 
-class FhirStatus(_OfFhir, Status):
+class FhirStatus(OfFhir, Status):
     """The state of the FHIR package."""
 
 
-class _OfTables(_OfVersion):
+class OfTables(_OfVersion):
     def variant(self) -> variants.Variant:
         return variants.CSV
 
 
-class Tables(_OfTables, Export):
+class Tables(OfTables, Export):
     """The version as CSV files in a zip (contract §10.4)."""
 
 
-class TablesStatus(_OfTables, Status):
+class TablesStatus(OfTables, Status):
     """The state of the CSV files."""
 
 

@@ -19,7 +19,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.star
 ANSWERS = {
     "curl": "200", "curl -i $HOST": "303", "curl -i \"$HOST": "204", "-X POST": "201",
     '-X POST -H "Authorization: Token $TOKEN" $HOST': "202", '-X POST -H "Authorization: Token $TOKEN" "$HOST': "202",
-    "webhooks/ ": "201", "-X DELETE": "200", "users/login": "200", "bulk-import": "202",
+    "-X PUT": "201", "-X DELETE": "200", "users/login": "200", "bulk-import": "202",
 }  # fmt: skip
 _FLAGS = '-w "\n%{http_code}\n" '
 
