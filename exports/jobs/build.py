@@ -66,7 +66,7 @@ def build(run: jobs.Run, announce: Announce = lambda _: None) -> None:
         made = ExportBuild.objects.filter(job=run.job_id, state__in=ACTIVE)
         if not made.update(state=BuildState.PROCESSING, attempt=run.attempt):
             raise jobs.Cancelled
-    one = ExportBuild.objects.select_related("version__repo").get(job=run.job_id)
+    one = notices.noted(ExportBuild.objects.select_related("version__repo")).get(job=run.job_id)
     keys = _keys(one, run.lease_token)
     try:
         values = _write(run, one, keys, announce)
@@ -214,7 +214,8 @@ def _publish(run: jobs.Run, one: ExportBuild, keys: dict[str, str], values: dict
                 # while this build was the active one no other can have become the version's archive
                 old = ExportBuild.objects.filter(version=one.version_id, variant=one.variant, state=BuildState.READY)
                 old.exclude(pk=one.pk).update(state=BuildState.REPLACED, ended_at=now)
-            notices.tell(one.pk, notices.READY)
+            if getattr(one, "is_awaited", False):
+                notices.tell(one.pk, notices.READY)
             if not one.variant:
                 RepoVersion.objects.filter(builds=one).update(current_build=one)
     except jobs.Cancelled:
@@ -236,7 +237,7 @@ def settled(job: Job) -> None:
     # "store_unavailable" is the core's word, "storage_unavailable" the contract's
     code = {"store_unavailable": "storage_unavailable", "cancelled": ""}.get(job.error_code, job.error_code)
     ended = list(ExportBuild.objects.filter(job=job, state__in=ACTIVE).values_list("pk", flat=True))
-    ExportBuild.objects.filter(pk__in=ended).update(
+    ExportBuild.objects.filter(pk__in=ended, state__in=ACTIVE).update(
         state=state,
         finished_at=timezone.now(),
         attempt=F("attempt"),

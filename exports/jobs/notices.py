@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
 
 from core import errors, webhooks
 from exports.formats import names, stamps, variants
@@ -15,6 +16,11 @@ log = structlog.get_logger(__name__)
 
 SIGNATURE = "Export-Signature"
 READY, FAILED = "ready", "failed"
+
+
+def noted(builds: QuerySet[ExportBuild]) -> QuerySet[Any]:
+    """The builds with ``is_awaited``: whether anybody wants to hear of their repository; without a statement more."""
+    return builds.annotate(is_awaited=Exists(Webhook.objects.filter(repo=OuterRef("version__repo"))))
 
 
 def tell(build_id: Any, event: str) -> None:
