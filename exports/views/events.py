@@ -69,11 +69,13 @@ class Watch:
 
     def __init__(self, state: builds.ExportState) -> None:
         global _open
+        self._over = threading.Event()
+        self._over.set()  # it holds no place yet
         with _lock:
             if _open >= settings.EXPORTS_MAX_EVENT_STREAMS:
                 raise errors.Unavailable("Too many streams of events are open.", retry_after=5)
             _open += 1
-        self._over = threading.Event()
+            self._over.clear()
         self._events = self._told(state)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -88,6 +90,10 @@ class Watch:
         with _lock:
             _open -= not self._over.is_set()
             self._over.set()
+
+    def __del__(self) -> None:
+        """A response nobody closed must not keep its place for ever."""
+        self.close()
 
     def _told(self, state: builds.ExportState) -> Iterator[bytes]:
         until = time.monotonic() + settings.EXPORTS_EVENTS_SECONDS

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from core import jobs
+from core import errors, jobs
 from exports.models import RepoVersion
+from exports.selectors import builds
 from exports.views import events
 from tests import house
 from tests.exports.conftest import World
@@ -104,6 +105,12 @@ def test_few(cut: World, settings: Any) -> None:
         again, _ = opened(cut)
         assert cut.anonymous.get(f"{cut.path}v1/export/events/").status_code == 503
         again.close()
+    # nor does one keep it that nobody closes
+    lost = events.Watch(builds.state_of(RepoVersion.objects.get(name="v1")))
+    with pytest.raises(errors.Unavailable):
+        events.Watch(builds.state_of(RepoVersion.objects.get(name="v1")))
+    del lost
+    events.Watch(builds.state_of(RepoVersion.objects.get(name="v1"))).close()
 
 
 def test_rights(cut: World) -> None:
