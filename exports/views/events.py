@@ -60,7 +60,8 @@ class TablesEvents(exports.OfTables, Events):
     """The same of the CSV files."""
 
 
-_lock = threading.Lock()
+#: the collector may free one stream while another one is being counted
+_lock = threading.RLock()
 _open = 0
 
 
@@ -76,7 +77,7 @@ class Watch:
                 raise errors.Unavailable("Too many streams of events are open.", retry_after=5)
             _open += 1
             self._over.clear()
-        self._events = self._told(state)
+        self._events = _told(state, self._over)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -95,26 +96,27 @@ class Watch:
         """A response nobody closed must not keep its place for ever."""
         self.close()
 
-    def _told(self, state: builds.ExportState) -> Iterator[bytes]:
-        until = time.monotonic() + settings.EXPORTS_EVENTS_SECONDS
-        yield b"retry: 3000\n\n"
-        told, number, quiet = "", 0, 0
-        while True:
-            document = text.dumps(serializer.document(state))
-            quiet += 1
-            if document != told:
-                told, number, quiet = document, number + 1, 0
-                yield event("status", number, document)
-            elif quiet % QUIET == 0:
-                yield b": nothing new\n\n"
-            if state.active is None:
-                yield event("end", number + 1, text.dumps({"status": state.status}))
-                return
-            if time.monotonic() >= until or self._over.wait(PAUSE):
-                return
-            state = builds.again(state)
-
 
 def event(name: str, number: int, data: str) -> bytes:
     """One event; ``data`` is a single line."""
     return f"event: {name}\nid: {number}\ndata: {data}\n\n".encode()
+
+
+def _told(state: builds.ExportState, over: threading.Event) -> Iterator[bytes]:
+    until = time.monotonic() + settings.EXPORTS_EVENTS_SECONDS
+    yield b"retry: 3000\n\n"
+    told, number, quiet = "", 0, 0
+    while True:
+        document = text.dumps(serializer.document(state))
+        quiet += 1
+        if document != told:
+            told, number, quiet = document, number + 1, 0
+            yield event("status", number, document)
+        elif quiet % QUIET == 0:
+            yield b": nothing new\n\n"
+        if state.active is None:
+            yield event("end", number + 1, text.dumps({"status": state.status}))
+            return
+        if time.monotonic() >= until or over.wait(PAUSE):
+            return
+        state = builds.again(state)
