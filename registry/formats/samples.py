@@ -5,6 +5,7 @@ Deterministic: the same number always gives the same bytes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
@@ -70,6 +71,7 @@ def _box(west: float, south: float, east: float, north: float) -> str:
     )
 
 
+@functools.cache
 def _keywords(count: int) -> str:
     if not count:
         return ""
