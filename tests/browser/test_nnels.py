@@ -1,0 +1,247 @@
+"""The catalogue and the library's admin in Debian's Chromium: languages, no scripts, phone width, keyboard, axe."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from nnels import models
+from nnels.jobs import catalogue
+from nnels.services import tokens
+from tests.nnels import conftest as library
+
+PASSWORD = "notReal"
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+
+
+@pytest.fixture
+def shelves(web: Any) -> str:
+    """The address of a library with titles in several scripts, a verified and an unverified reader."""
+    library.moby(
+        description="A captain hunts a white whale across the seas of the world. " * 6,
+        narrators=["Reader, Ann"],
+        narration="human",
+        duration=7230,
+        publisher="Harper",
+        publisher_place="New York",
+        series="Classics",
+        files={"epub": b"book" * 400, "daisy202": b"sound" * 900, "txt": b"one", "txt:2": b"two"},
+        accessibility={
+            "accessMode": ["textual", "auditory"],
+            "accessibilityFeature": ["tableOfContents", "structuralNavigation"],
+            "accessibilityHazard": ["none"],
+            "accessibilitySummary": "Text with headings and a table of contents.",
+            "conformsTo": ["EPUB Accessibility 1.1 - WCAG 2.1 Level AA"],
+        },
+    )
+    library.make_item("בראשית", languages=["heb"], creators=["אלמוני"], files={"txt": b"x"}, rights="open")
+    library.make_item(LONG, languages=["deu"], creators=[LONG], files={"brf": b"x"})
+    for number in range(40):
+        library.make_item(f"Roman {number:02}", languages=["fra"], creators=["Roy, Gabrielle"], files={})
+    library.make_user("reader", verified=True)
+    library.make_user("unverified")
+    return str(web.base_url)
+
+
+@pytest.fixture
+def plain(chromium: Any) -> Iterator[Any]:
+    """A page without scripts, at phone width."""
+    page = chromium.new_page()
+    session = chromium.new_cdp_session(page)
+    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.set_viewport_size(NARROW)
+    page.context.clear_cookies()
+    yield page
+    page.context.clear_cookies()
+    page.close()
+
+
+def audit(page: Any) -> None:
+    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        found = Axe().run(page, options=rules)
+        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
+        assert not told, (page.url, size, told)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, (page.url, size, overflow)
+    page.set_viewport_size(WIDE)
+    assert page.locator("h1").count() == 1
+
+
+def picture(page: Any, name: str) -> None:
+    """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder."""
+    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(pathlib.Path(folder) / f"nnels-{name}.png"), full_page=True)
+
+
+def log_in(page: Any, name: str) -> None:
+    page.get_by_label("User name or e-mail").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_find_and_download(browser: Any, shelves: str) -> None:
+    """Beyond 7: search → title → log in → download, every page accessible."""
+    browser.context.clear_cookies()
+    browser.goto(f"{shelves}/nnels/")
+    audit(browser)
+    picture(browser, "home")
+    browser.get_by_label("Title, creator, subject or ISBN").fill("whaling")
+    browser.get_by_role("button", name="Search").click()
+    browser.get_by_text("1 title", exact=True).wait_for()
+    browser.get_by_role("link", name="Moby-Dick").click()
+    audit(browser)
+    picture(browser, "title")
+    assert browser.locator("a[href*='/files/']").count() == 0
+    browser.get_by_role("link", name="Log in to download").click()
+    log_in(browser, "reader")
+    browser.wait_for_url("**/nnels/titles/6804")
+    audit(browser)
+    picture(browser, "title-reader")
+    with browser.expect_download() as started:
+        browser.get_by_role("link", name="Download Plain text, part 2").click()
+    assert started.value.suggested_filename == "Moby_Dick_9780142437247_2.txt"
+    assert pathlib.Path(started.value.path()).read_bytes() == b"two"
+    assert models.UrlIssue.objects.get().purpose == "page"
+    browser.get_by_role("button", name="Log out").click()
+    browser.goto(f"{shelves}/nnels/titles/6804")
+    browser.get_by_role("link", name="Log in to download").wait_for()
+
+
+def test_unverified_and_lost(browser: Any, shelves: str) -> None:
+    """Beyond 7: who may not have a file, a search without hits, a bad search and a missing page are told so."""
+    browser.context.clear_cookies()
+    browser.goto(f"{shelves}/accounts/login?next=/nnels/titles/6804")
+    log_in(browser, "unverified")
+    browser.get_by_text("Ask your library to verify your account.").wait_for()
+    audit(browser)
+    for path, name in (("/nnels/?q=mobby", "nothing"), (f"/nnels/?q={'a+' * 40}", "too-long"), ("/nnels/x", "missing")):
+        browser.goto(f"{shelves}{path}")
+        audit(browser)
+        picture(browser, name)
+    browser.context.clear_cookies()
+
+
+def test_french(browser: Any, shelves: str) -> None:
+    """Beyond 7: the switch turns every page French and is remembered; titles keep their own language."""
+    browser.context.clear_cookies()
+    browser.goto(f"{shelves}/nnels/?q=roman")
+    browser.get_by_role("link", name="Français").click()
+    assert browser.locator("html").get_attribute("lang") == "fr"
+    browser.get_by_text("40 titres").wait_for()
+    audit(browser)
+    browser.get_by_role("link", name="Suivante").click()
+    browser.get_by_text("Page 2 sur 2").wait_for()
+    picture(browser, "french")
+    browser.goto(f"{shelves}/nnels/titles/6804")
+    assert browser.locator("html").get_attribute("lang") == "fr"
+    audit(browser)
+    browser.set_viewport_size(NARROW)
+    picture(browser, "french-title-narrow")
+    browser.set_viewport_size(WIDE)
+    browser.goto(f"{shelves}/nnels/?language=heb")
+    assert browser.get_by_role("heading", name="בראשית").get_attribute("lang") == "he"
+    browser.context.clear_cookies()
+
+
+def test_without_scripts_on_a_phone(plain: Any, shelves: str) -> None:
+    """Beyond 7: without scripts, 320 pixels wide: nothing scrolls sideways and a reader gets a link."""
+    plain.goto(f"{shelves}/nnels/?language=deu")
+    picture(plain, "narrow")
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not plain.evaluate(wide)
+    plain.get_by_role("link", name=LONG).click()
+    plain.get_by_role("heading", name=LONG, level=1).wait_for()
+    assert not plain.evaluate(wide)
+    picture(plain, "narrow-title")
+    plain.get_by_role("link", name="Log in to download").click()
+    log_in(plain, "reader")
+    link = plain.get_by_role("link", name="Download Braille (BRF)")
+    with plain.expect_download() as started:
+        link.click()
+    assert started.value.suggested_filename.endswith(".brf")
+
+
+def test_by_keyboard(browser: Any, shelves: str) -> None:
+    """Beyond 7: the keyboard alone searches and opens a title; focus is visible, the skip link comes first."""
+    browser.context.clear_cookies()
+    browser.goto(f"{shelves}/nnels/")
+    keys = browser.keyboard
+    keys.press("Tab")
+    assert browser.evaluate("document.activeElement.textContent") == "Skip to the content"
+    keys.press("Enter")
+
+    def tab_to(selector: str) -> None:
+        for _ in range(60):
+            keys.press("Tab")
+            if browser.evaluate("document.activeElement === document.body"):
+                continue  # past the last element, on the way to the first
+            assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            if browser.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"no way to {selector} by keyboard")
+
+    tab_to("#q")
+    keys.type("moby dick")
+    keys.press("Enter")
+    browser.wait_for_url("**/nnels/?q=moby+dick*")
+    tab_to(".titles a")
+    keys.press("Enter")
+    browser.wait_for_url("**/nnels/titles/6804")
+
+
+def test_admin(browser: Any, shelves: str) -> None:
+    """N51: staff look at a title with its files, upload one, verify a reader, see and revoke a token pair."""
+    browser.context.clear_cookies()
+    library.make_user("operator", is_staff=True, is_superuser=True)
+    account = models.Reader.objects.get(user__username="reader").user
+    tokens.login(account.pk)
+    browser.goto(f"{shelves}/admin/login/?next=/admin/nnels/item/")
+    browser.fill("#id_username", "operator")
+    browser.fill("#id_password", PASSWORD)
+    browser.click("input[type=submit]")
+    browser.get_by_role("link", name="Moby-Dick").wait_for()
+    picture(browser, "admin-items")
+    browser.get_by_role("link", name="Moby-Dick").click()
+    picture(browser, "admin-item")
+    assert browser.get_by_role("link", name="signed link").count() == 4
+    browser.select_option("#id_files-4-format", "txt")
+    browser.fill("#id_files-4-part", "3")
+    browser.set_input_files(
+        "#id_files-4-upload", {"name": "three.txt", "mimeType": "text/plain", "buffer": b"Three little words."}
+    )
+    browser.get_by_role("button", name="Save and continue editing").click()
+    browser.get_by_text("was changed successfully").wait_for()
+    added = models.File.objects.get(item_id=6804, format="txt", part=3)
+    assert added.blob_key == catalogue.blob_key(library.MOBY_UUID, added.sha256, "txt")
+
+    browser.goto(f"{shelves}/admin/nnels/reader/")
+    browser.get_by_label("Select this object for an action - reader").check()
+    browser.select_option("select[name=action]", "withdraw")
+    picture(browser, "admin-readers")
+    browser.get_by_role("button", name="Go").click()
+    browser.get_by_text("1 changed.").wait_for()
+    assert not models.Reader.objects.get().print_disability_verified
+
+    browser.goto(f"{shelves}/admin/nnels/tokenpair/")
+    picture(browser, "admin-tokens")
+    browser.locator("input.action-select").check()
+    browser.select_option("select[name=action]", "revoke")
+    browser.get_by_role("button", name="Go").click()
+    browser.get_by_text("1 revoked.").wait_for()
+    browser.goto(f"{shelves}/admin/nnels/issuetotal/")
+    picture(browser, "admin-totals")
+    browser.get_by_label("From").fill("2026-01")
+    with browser.expect_download() as started:
+        browser.get_by_role("button", name="Download").click()
+    assert started.value.suggested_filename == "uses.csv"
+    browser.context.clear_cookies()
