@@ -26,8 +26,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "search": ("Search", "Rechercher"),
     "search_label": ("Title, creator, subject or ISBN", "Titre, auteur, sujet ou ISBN"),
     "search_help": (
-        "All words are searched; “…” is a phrase, -word excludes, or gives a choice.",
-        "Tous les mots sont cherchés; « … » pour une expression, -mot exclut, or offre un choix.",
+        "All words are searched; “…” is a phrase, -word excludes, “or” gives a choice.",
+        "Tous les mots sont cherchés; « … » pour une expression, -mot exclut, « or » offre un choix.",
     ),
     "any_language": ("Any language", "Toutes les langues"),
     "any_format": ("Any format", "Tous les formats"),
