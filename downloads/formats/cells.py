@@ -15,7 +15,6 @@ COMMA: Final = ","
 TAB: Final = "\t"
 CRLF: Final = "\r\n"
 
-_QUOTED: Final = {delimiter: re.compile(rf'[{delimiter}"\r\n]') for delimiter in (COMMA, TAB)}
 _RISKY: Final = re.compile(r"[=+\-@\t\r]")
 _NUMERIC: Final = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _POSITION: Final = {
@@ -59,7 +58,7 @@ def _like_jsonb(content: Any) -> Any:
 
 def cell(text: str, delimiter: str = COMMA) -> str:
     """Text as a cell: CR and CRLF become LF; quoted only if it holds the delimiter, a quote, CR or LF."""
-    if not _QUOTED[delimiter].search(text):
+    if delimiter not in text and '"' not in text and "\n" not in text and "\r" not in text:
         return text
     return '"' + text.replace("\r\n", "\n").replace("\r", "\n").replace('"', '""') + '"'
 
@@ -80,7 +79,7 @@ def index_line(kind: str, index: Mapping[str, Any]) -> str:
     cells = [""] * _WIDTH[kind]
     for name, content in index.items():
         place, value_kind = positions[name]
-        cells[place] = cell(value(value_kind, content))
+        cells[place] = cell(content if type(content) is str else value(value_kind, content))
     return f",{','.join(cells)}\r\n"
 
 
@@ -90,7 +89,7 @@ def raw_line(raw: Mapping[str, Any], columns: Mapping[str, int]) -> str:
     for name, content in raw.items():
         place = columns.get(name)
         if place is not None:
-            cells[place] = cell(raw_value(content))
+            cells[place] = cell(content if type(content) is str else raw_value(content))
     return f",{','.join(cells)}\r\n" if cells else CRLF
 
 

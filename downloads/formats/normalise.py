@@ -31,6 +31,10 @@ _PLAIN_RECORD: Final = {
     and term.name not in ("basisofrecord", "taxonrank", "etag")
 }
 _FLOATS: Final = {term.sources[0]: term.name for term in terms.RECORD_TERMS if term.kind == "float" and term.sources}
+_FIELDS: Final = {source: (name, False) for source, name in _PLAIN_RECORD.items()} | {
+    source: (name, True) for source, name in _FLOATS.items()
+}
+"""Source → term, and whether it is a number."""
 _PLAIN_MEDIA: Final = {"ac:tag": "tag", "dc:type": "type"}
 _INTEGERS: Final = {"exif:PixelXDimension": "xpixels", "exif:PixelYDimension": "ypixels"}
 _SCORED_RECORD: Final = frozenset(term.name for term in terms.RECORD_TERMS if term.scored)
@@ -142,19 +146,31 @@ def etag(raw: Raw) -> str:
 
 
 def record(
-    raw: Raw, *, uuid: str, recordset: str, modified: str, record_ids: Iterable[str] = (), today: str = ""
+    raw: Raw,
+    *,
+    uuid: str,
+    recordset: str,
+    modified: str,
+    record_ids: Iterable[str] = (),
+    today: str = "",
+    fingerprint: str = "",
 ) -> Index:
     """Index terms of a record row, all but those of its links.
 
-    `modified` is the printed row time; `today` (ISO date, default the current day) decides what lies in the future.
+    `modified` is the printed row time; `today` (ISO date, default the current day) decides what lies in the future;
+    `fingerprint` is the row's `etag`, where it is known already.
     """
-    out: Index = {"uuid": uuid, "recordset": recordset, "datemodified": modified, "etag": etag(raw)}
+    out: Index = {"uuid": uuid, "recordset": recordset, "datemodified": modified, "etag": fingerprint or etag(raw)}
     flags = _provider_flags(raw)
     for source, value in raw.items():
-        if (name := _PLAIN_RECORD.get(source)) and type(value) is str and (folded := words.fold(value)):
+        if (field := _FIELDS.get(source)) is None or type(value) is not str:
+            continue
+        name, is_number = field
+        if is_number:
+            if (found := number(value)) is not None:
+                out[name] = found
+        elif folded := value.lower().strip() if value.isascii() else words.fold(value):
             out[name] = folded
-        elif (name := _FLOATS.get(source)) and type(value) is str and (found := number(value)) is not None:
-            out[name] = found
     _add_vocabularies(raw, out, flags)
     _add_names(raw, out, flags)
     _add_date(raw, out, flags, today or datetime.datetime.now(datetime.UTC).date().isoformat())
@@ -250,9 +266,11 @@ def _add_lists(raw: Raw, out: Index, record_ids: Iterable[str]) -> None:
         out["recordids"] = identifiers
 
 
-def media(raw: Raw, *, uuid: str, recordset: str, modified: str, record_ids: Iterable[str] = ()) -> Index:
+def media(
+    raw: Raw, *, uuid: str, recordset: str, modified: str, record_ids: Iterable[str] = (), fingerprint: str = ""
+) -> Index:
     """Index terms of a media row, all but those of its links; arguments as for `record`."""
-    out: Index = {"uuid": uuid, "recordset": recordset, "datemodified": modified, "etag": etag(raw)}
+    out: Index = {"uuid": uuid, "recordset": recordset, "datemodified": modified, "etag": fingerprint or etag(raw)}
     for source, name in _PLAIN_MEDIA.items():
         if folded := words.fold(_text(raw, source)):
             out[name] = folded
@@ -319,28 +337,31 @@ def words_text(index: Index, raw: Raw) -> str:
     return words.document(_provider_pairs(raw), _index_pairs(index))
 
 
-def _provider_pairs(raw: Raw) -> Iterator[tuple[str, str]]:
+def _provider_pairs(raw: Raw) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for key, value in raw.items():
         if type(value) is str:
-            yield _keys[key], value
+            pairs.append((_keys[key], value))
         else:
-            for leaf in leaves(value):
-                yield _keys[key], leaf
+            pairs += [(_keys[key], leaf) for leaf in leaves(value)]
+    return pairs
 
 
-def _index_pairs(index: Index) -> Iterator[tuple[str, str]]:
+def _index_pairs(index: Index) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for name, value in index.items():
-        if name in _NOT_IN_WORDS:
-            continue
         if type(value) is str:
-            yield name, value
+            if name not in _NOT_IN_WORDS:
+                pairs.append((name, value))
+        elif name in _NOT_IN_WORDS:
+            continue
         elif type(value) is list:
-            for item in value:
-                yield name, item
+            pairs += [(name, item) for item in value]
         elif type(value) is tuple:
-            yield name, f"{value[0]} {value[1]}"
+            pairs.append((name, f"{value[0]} {value[1]}"))
         else:
-            yield name, str(value)
+            pairs.append((name, str(value)))
+    return pairs
 
 
 def leaves(value: Any) -> Iterator[str]:

@@ -39,6 +39,8 @@ _SINGLE = (
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]{{1,{LONGEST_WORD}}}")
 _ASCII_WORD = re.compile(rf"[a-z0-9A-Z]{{1,{LONGEST_WORD}}}")
 _CONTROL = re.compile("[\x01-\x05]")
+_SIGNS: Final = b"\x01\x02\x03\x04\x05"
+_SPACED: Final = bytes(code if chr(code).isascii() and chr(code).isalnum() else 32 for code in range(256))
 _MEMO_ENTRIES = 200_000
 
 
@@ -51,11 +53,17 @@ def fold(text: str) -> str:
 
 def split(folded: str) -> list[str]:
     """Words of a folded text: runs of Unicode letters and digits; each Han or Kana character is its own."""
-    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
+    if not folded.isascii():
+        return _WORD.findall(folded)
+    if len(folded) > LONGEST_WORD:
+        return _ASCII_WORD.findall(folded)
+    return folded.encode().translate(_SPACED).decode().split()  # three times as fast as the expression
 
 
 def safe(text: str) -> str:
     """The text without the five signs that structure a `words` text."""
+    if text.isascii() and len(text.encode().translate(None, _SIGNS)) == len(text):
+        return text
     return _CONTROL.sub("\ufffd", text)
 
 

@@ -6,6 +6,7 @@ Everything a build will ever print of a row is made here, once (contract 9): a b
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -34,9 +35,9 @@ class Layout:
         names = [*_FIXED, *places, *store.term_fields(table)]
         self.columns = names
         self._place = {name: place for place, name in enumerate(names)}
-        self._writers: dict[str, Callable[[list[str], Any], None]] = {
-            term.name: self._writer(term) for term in table if term.name not in {"uuid", "recordset"}
-        }
+        own = [term for term in table if term.name not in {"uuid", "recordset"}]
+        self._texts = {term.name: (self._place[term.column], term.indexed) for term in own if _is_plain_text(term)}
+        self._writers = {term.name: self._writer(term) for term in own if term.name not in self._texts}
 
     def _writer(self, term: terms.Term) -> Callable[[list[str], Any], None]:
         place, shown = self._place[term.column], self._place[term.shown]
@@ -50,9 +51,7 @@ class Layout:
             return _text_writer(place, repr)
         if term.kind == "bool":
             return _text_writer(place, lambda value: "t" if value else "f")
-        if shown != place:
-            return _cased_writer(place, shown)
-        return _indexed_text_writer(place) if term.indexed else _text_writer(place, str)
+        return _cased_writer(place, shown)
 
     def _write_point(self, values: list[str], value: Sequence[float]) -> None:
         values[self._place["lat"]], values[self._place["lon"]] = repr(value[0]), repr(value[1])
@@ -60,8 +59,13 @@ class Layout:
     def line(self, index: Mapping[str, Any], fixed: Sequence[str]) -> str:
         """A row as a line of COPY (delimiter U+001D, empty = null): `fixed` holds the columns of `_FIXED`."""
         values = [*fixed, *[""] * (len(self.columns) - len(fixed))]
+        texts, writers = self._texts, self._writers
         for name, value in index.items():
-            if writer := self._writers.get(name):
+            if text := texts.get(name):
+                place, is_indexed = text
+                if not is_indexed or len(value) * 4 <= store.LONGEST_INDEXED or _fits(value):
+                    values[place] = value
+            elif writer := writers.get(name):
                 writer(values, value)
         line = _DELIMITER.join(values)
         if line.count(_DELIMITER) != len(values) - 1:  # the sign itself occurs in the data
@@ -69,6 +73,15 @@ class Layout:
         else:
             line = _slashed(line)
         return line.replace("\n", "\\n").replace("\r", "\\r") + "\n"
+
+
+def _is_plain_text(term: terms.Term) -> bool:
+    """Whether the value is its column, as it is."""
+    return term.kind in ("text", "word") and term.shown == term.column
+
+
+def _fits(value: str) -> bool:
+    return len(value.encode()) <= store.LONGEST_INDEXED
 
 
 def _slashed(text: str) -> str:
@@ -82,14 +95,6 @@ def _array(items: Sequence[str]) -> str:
 def _text_writer(place: int, convert: Callable[[Any], str]) -> Callable[[list[str], Any], None]:
     def write(values: list[str], value: Any) -> None:
         values[place] = convert(value)
-
-    return write
-
-
-def _indexed_text_writer(place: int) -> Callable[[list[str], Any], None]:
-    def write(values: list[str], value: str) -> None:
-        if len(value) * 4 <= store.LONGEST_INDEXED or len(value.encode()) <= store.LONGEST_INDEXED:
-            values[place] = value
 
     return write
 
@@ -131,25 +136,27 @@ class Renderer:
         self._raw_version = str(raw_version)
         self._places = cells.places(raw_names)
         self._modified = now.isoformat(timespec="microseconds")
-        self._today = now.date().isoformat()
+        self._make: Callable[..., dict[str, Any]] = normalise.media
+        if kind == "records":
+            self._make = functools.partial(normalise.record, today=now.date().isoformat())
 
     def rows(self, batch: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
-        """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted) rows; JSON as text."""
-        for uuid, recordset, ids, raw_text, others, trusted in batch:
+        """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted, etag) rows; JSON as text."""
+        for uuid, recordset, ids, raw_text, others, trusted, etag in batch:
             raw = orjson.loads(raw_text)
-            index = self.index(str(uuid), str(recordset), orjson.loads(ids), raw, list(map(str, others)), trusted)
+            known = {"uuid": str(uuid), "recordset": str(recordset)}
+            index = self._index(known, orjson.loads(ids), raw, list(map(str, others)), trusted, etag)
             yield self.layout.line(index, self._fixed(index, raw, raw_text)).encode()
 
-    def index(
-        self, uuid: str, recordset: str, ids: list[str], raw: dict[str, Any], others: list[str], trusted: str
+    def _index(
+        self, known: dict[str, str], ids: list[str], raw: dict[str, Any], others: list[str], trusted: str, etag: str
     ) -> dict[str, Any]:
         """All index terms of a row, links included."""
         if trusted:
-            index = orjson.loads(trusted) | {"uuid": uuid, "recordset": recordset, "etag": normalise.etag(raw)}
+            index = orjson.loads(trusted) | known | {"etag": etag}
             index.setdefault("datemodified", self._modified)
         else:
-            make = normalise.record if self._kind == "records" else normalise.media
-            index = _made(make, raw, uuid, recordset, self._modified, ids, self._today)
+            index = self._make(raw, **known, modified=self._modified, record_ids=ids, fingerprint=etag)
         link = normalise.with_media if self._kind == "records" else normalise.with_records
         return link(index, others)
 
@@ -167,23 +174,9 @@ class Renderer:
         ]
 
 
-def _made(
-    make: Callable[..., dict[str, Any]],
-    raw: dict[str, Any],
-    uuid: str,
-    recordset: str,
-    modified: str,
-    ids: list[str],
-    today: str,
-) -> dict[str, Any]:
-    if make is normalise.record:
-        return make(raw, uuid=uuid, recordset=recordset, modified=modified, record_ids=ids, today=today)
-    return make(raw, uuid=uuid, recordset=recordset, modified=modified, record_ids=ids)
-
-
 _FETCH = """
 SELECT t.uuid, t.recordset, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'), coalesce(s.raw, c.raw::text), t.others,
-    coalesce(s.trusted, '')
+    coalesce(s.trusted, ''), coalesce(s.etag, c.etag)
 FROM todo_{kind} t
 LEFT JOIN stage_{kind} s ON s.n = t.n
 LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to IS NULL
