@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import tarfile
 import zipfile
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from core import blobs
+from core import blobs, jobs
+from downloads import services
 from downloads.formats import archive_in
 from downloads.jobs import ingest, rerender
+from downloads.jobs.ingest import render
 from downloads.models import (
+    Identifier,
     IngestRun,
     MediaRecord,
     RawColumnSet,
@@ -460,6 +464,53 @@ def test_private_addresses_are_refused(settings: Any) -> None:
     with pytest.raises(archive_in.Unreadable, match="could not be fetched"):
         making.bring_in("http://127.0.0.1:9/archive.zip")  # type: ignore[arg-type]
     assert making.latest_run().state == IngestRun.State.FAILED
+
+
+def _written() -> list[tuple[Any, ...]]:
+    """What was made of every row, the time of its making aside."""
+    rows = [*Record.objects.order_by("uuid", "v_from"), *MediaRecord.objects.order_by("uuid", "v_from")]
+    time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00")
+    return [
+        (row.uuid, row.v_from, row.v_to, time.sub("", row.line_index), row.line_raw, row.words, row.etag, row.raw)
+        for row in rows
+    ]
+
+
+def test_rendering_in_processes(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D47: with processes beside it an ingest writes the same rows, whatever their number."""
+    monkeypatch.setattr(render, "_BATCH", 7)
+    path = making.archive(tmp_path, making.specimens(60), media_rows(*(f"r{n}" for n in range(20))))
+    making.bring_in(path)
+    alone = _written()
+    assert len(alone) == 80
+    for table in (Record, MediaRecord, RecordMedia, Identifier, RawColumnSet, IngestRun, StoreVersion):
+        table.objects.all().delete()
+    settings.DOWNLOADS_INGEST_PROCESSES = 2
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "core.settings")  # they read their own; a deployment has it set
+    monkeypatch.setenv("DEBUG", "1")
+    report = making.bring_in(path)
+    assert (report.added, report.links) == (80, 20)
+    assert _written() == alone
+
+
+def test_stopped_while_it_writes(tmp_path: Path) -> None:
+    """D37: an ingest stopped in the middle of writing leaves the store as it was, and may come again."""
+    making.bring_in(making.archive(tmp_path, making.specimens(5)))
+    before = _written()
+    path = making.archive(tmp_path, making.specimens(9, genus="Quercus"), name="again.zip")
+    seen: list[str] = []
+
+    def stop(stage: str, rows: int) -> None:
+        seen.append(stage)
+        if stage == "normalising" and rows == 9:
+            raise jobs.Cancelled
+
+    with pytest.raises(jobs.Cancelled):
+        services.import_archive(str(path), ingest.Options(), progress=stop)
+    assert seen[-1] == "normalising"
+    assert (_written(), StoreVersion.objects.count()) == (before, 1)
+    assert making.bring_in(path).changed == 5
+    assert StoreVersion.objects.count() == 2
 
 
 def test_samples_are_deterministic_and_multilingual(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def ingest(
     finally:
         stage.drop()
     if report.version is not None:
-        publish.analyze()
+        publish.settle()
     return report
 
 
@@ -93,19 +93,19 @@ def _write(
     publishing: Publishing | None,
 ) -> Report:
     version, now = publish.current_version() + 1, timezone.now()
-    sets, columns = {}, {}
-    for kind in ("records", "media"):
-        sets[kind] = publish.widened(kind, staged.raw_names[kind], version)
-        renderer = render.Renderer(kind, version=version, raw_names=sets[kind][1], raw_version=sets[kind][0], now=now)
-        columns[kind] = renderer.layout.columns
-        render.render(renderer, check=lambda rows: progress("normalising", rows))
-    progress("publishing", 0)
-    report.version = version
-    with (publishing or _own_transaction)(report):
-        _describe(staged, source_url)
-        StoreVersion.objects.create(number=version, reason=f"ingest of {run.source}"[:200], created_at=now)
-        publish.publish(version, columns, sets, sorted(staged.recordsets))
-        _finish(run, report, staged)
+    sets = {kind: publish.widened(kind, staged.raw_names[kind], version) for kind in ("records", "media")}
+    with transaction.atomic():
+        publish.close(version)
+        for kind, (raw_version, names) in sets.items():
+            renderer = render.Renderer(kind, version=version, raw_names=names, raw_version=raw_version, now=now)
+            render.render(renderer, check=lambda rows: progress("normalising", rows))
+        progress("publishing", 0)
+        report.version = version
+        with (publishing or _own_transaction)(report):
+            _describe(staged, source_url)
+            StoreVersion.objects.create(number=version, reason=f"ingest of {run.source}"[:200], created_at=now)
+            publish.publish(version, sets, sorted(staged.recordsets))
+            _finish(run, report, staged)
     return report
 
 

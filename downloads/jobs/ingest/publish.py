@@ -15,11 +15,14 @@ from downloads.models import RawColumnSet, StoreVersion
 LOCK = "downloads.ingest"
 """Whoever changes the store holds this lock: versions are published one after another."""
 
+_STORES = {"record": "downloads_record", "media": "downloads_mediarecord"}
+_ROOM = "SET LOCAL gin_pending_list_limit = '64MB'; SET LOCAL work_mem = '64MB'"
+"""Words go into their index by the ten thousand rows instead of the hundred: fewer pages are touched."""
+
 _CLOSE = """
 UPDATE {store} SET v_to = %(version)s WHERE v_to IS NULL AND uuid IN (
     SELECT uuid FROM todo_{kind} WHERE what IN ('changed', 'linked') UNION ALL SELECT uuid FROM gone_{kind})
 """
-_OPEN = "INSERT INTO {store} ({columns}) SELECT {columns} FROM out_{kind}"
 _LINKS = """
 UPDATE downloads_recordmedia SET v_to = %(version)s WHERE id IN (SELECT id FROM gone_link);
 INSERT INTO downloads_recordmedia (record, media, position, v_from)
@@ -81,24 +84,21 @@ def widened(kind: str, names: Iterable[str], version: int) -> tuple[int, list[st
     return (present_version, present) if wanted == present and present_version else (version, wanted)
 
 
-def publish(
-    version: int,
-    columns: Mapping[str, Sequence[str]],
-    sets: Mapping[str, tuple[int, list[str]]],
-    recordsets: list[uuid.UUID],
-) -> None:
-    """Move `out_…` into the store as of `version`; call in the transaction that makes the version."""
-    names: dict[str, tuple[str, str]] = {
-        "record": ("downloads_record", "records"),
-        "media": ("downloads_mediarecord", "media"),
-    }
+def close(version: int) -> None:
+    """End the row versions that have a successor in `todo_…` or none at all; call in the transaction that publishes."""
     with connection.cursor() as cursor:
-        for kind, (store, entity) in names.items():
-            listed = ", ".join(columns[entity])
+        cursor.execute(_ROOM)
+        for kind, store in _STORES.items():
             cursor.execute(_CLOSE.format(store=store, kind=kind), {"version": version})
-            cursor.execute(_OPEN.format(store=store, kind=kind, columns=listed))
+
+
+def publish(version: int, sets: Mapping[str, tuple[int, list[str]]], recordsets: list[uuid.UUID]) -> None:
+    """Make what goes with the new row versions; call in the transaction that makes the version, after them."""
+    with connection.cursor() as cursor:
+        for kind in _STORES:
             cursor.execute(_IDENTIFIERS.format(kind=kind))
-            _add_column_set(entity, *sets[entity], version)
+        for entity, (set_version, names) in sets.items():
+            _add_column_set(entity, set_version, names, version)
         cursor.execute(_LINKS, {"version": version})
         cursor.execute(_COUNTS, [recordsets])
 
@@ -118,9 +118,11 @@ def save_rejects(run_id: int) -> None:
         )
 
 
-def analyze() -> None:
-    """Fresh statistics after a load; the planner must not take a filled table for an empty one."""
+def settle() -> None:
+    """After a load: nothing is left beside the indexes of words, and the planner knows that the tables have grown."""
     with connection.cursor() as cursor:
+        for store in _STORES.values():
+            cursor.execute("SELECT gin_clean_pending_list(%s)", [f"{store}_words"])
         cursor.execute("ANALYZE downloads_record, downloads_mediarecord, downloads_recordmedia, downloads_identifier")
 
 

@@ -1,4 +1,4 @@
-"""Second pass: rows to be written are normalised, their lines finished, and copied into `out_record`, `out_media`.
+"""Second pass: rows to be written are normalised, their lines finished, and copied into the store.
 
 Everything a build will ever print of a row is made here, once (contract 9): a build only moves bytes.
 """
@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
+from django.conf import settings
 from django.db import connection
 
 from core import db
 from downloads.formats import cells, normalise, terms, words
+from downloads.jobs.ingest import crew
 from downloads.models import store
 
-_BATCH: Final = 2000
+_BATCH: Final = 1000
 _DELIMITER: Final = "\x1d"
+COPY_OPTIONS: Final = f"FORMAT text, DELIMITER '{_DELIMITER}', NULL ''"
 _FIXED: Final = ("v_from", "uuid", "line_version", "line_index", "line_raw", "recordset_id", "etag", "words", "raw")
 _BACKSLASH_OR_QUOTE = re.compile(r'([\\"])')
 
@@ -130,15 +133,22 @@ class Renderer:
     def __init__(
         self, kind: str, *, version: int, raw_names: Sequence[str], raw_version: int, now: datetime.datetime
     ) -> None:
+        self._made_by = functools.partial(
+            Renderer, kind, version=version, raw_names=raw_names, raw_version=raw_version, now=now
+        )
         self.layout = Layout(kind)
         self._kind = kind
-        self._version = str(version)
+        self.version = version
         self._raw_version = str(raw_version)
         self._places = cells.places(raw_names)
         self._modified = now.isoformat(timespec="microseconds")
         self._make: Callable[..., dict[str, Any]] = normalise.media
         if kind == "records":
             self._make = functools.partial(normalise.record, today=now.date().isoformat())
+
+    def __reduce__(self) -> tuple[Callable[[], Renderer], tuple[()]]:
+        """It is sent to other processes as what it was made from: its writers are closures."""
+        return self._made_by, ()
 
     def rows(self, batch: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
         """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted, etag) rows; JSON as text."""
@@ -162,7 +172,7 @@ class Renderer:
 
     def _fixed(self, index: dict[str, Any], raw: dict[str, Any], raw_text: str) -> list[str]:
         return [
-            self._version,
+            str(self.version),
             index["uuid"],
             self._raw_version,
             cells.index_line(self._kind, index),
@@ -179,25 +189,35 @@ SELECT t.uuid, t.recordset, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'),
     coalesce(s.trusted, ''), coalesce(s.etag, c.etag)
 FROM todo_{kind} t
 LEFT JOIN stage_{kind} s ON s.n = t.n
-LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to IS NULL
+LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to = %s
 WHERE t.k > %s AND t.k <= %s ORDER BY t.k
 """
 
 
 def render(renderer: Renderer, *, check: Callable[[int], None]) -> int:
-    """Normalise everything in `todo_…` into `out_…`; returns the number of rows. `check(rows)` may raise to stop."""
+    """Normalise everything in `todo_…` straight into the store; returns the number of rows.
+
+    Call it where the versions that end have been closed, in the transaction that publishes. `check(rows)` is called
+    now and then and may raise to stop.
+    """
     kind = "record" if renderer.layout.kind == "records" else "media"
-    fetch = _FETCH.format(kind=kind, table=renderer.layout.table)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE INDEX ON stage_{kind} (n)")
-        cursor.execute(f"CREATE TEMP TABLE out_{kind} (LIKE {renderer.layout.table})")
-        cursor.execute(f"ALTER TABLE out_{kind} DROP COLUMN id")
         cursor.execute(f"SELECT count(*) FROM todo_{kind}")
         (total,) = cursor.fetchone()
-        for start in range(0, total, _BATCH):
-            cursor.execute(fetch, [start, start + _BATCH])
-            lines = renderer.rows(cursor.fetchall())
-            options = f"FORMAT text, DELIMITER '{_DELIMITER}', NULL ''"
-            db.copy_in(f"out_{kind}", renderer.layout.columns, lines, options=options)
-            check(start)
+    with crew.working(renderer, settings.DOWNLOADS_INGEST_PROCESSES) as finished:
+        done = 0
+        for lines in finished(_batches(renderer, kind, total)):
+            db.copy_in(renderer.layout.table, renderer.layout.columns, lines, options=COPY_OPTIONS)
+            done = min(done + _BATCH, total)
+            check(done)
     return int(total)
+
+
+def _batches(renderer: Renderer, kind: str, total: int) -> Iterator[list[tuple[Any, ...]]]:
+    """What there is to render, in the order of the rows' uuids."""
+    fetch = _FETCH.format(kind=kind, table=renderer.layout.table)
+    for start in range(0, total, _BATCH):
+        with connection.cursor() as cursor:
+            cursor.execute(fetch, [renderer.version, start, start + _BATCH])
+            yield cursor.fetchall()
