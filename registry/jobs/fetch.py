@@ -7,6 +7,7 @@ queue is bounded: only as many documents are in memory as there are workers.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import queue
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def is_settled(answer: client.Answer, *, listed_date: datetime | None, now: date
     return listed_date is not None and now - listed_date > SETTLED_LISTING
 
 
+@functools.lru_cache(maxsize=1024)  # answers of one second have the same Date
 def _http_date(value: str) -> datetime | None:
     if not value:
         return None
