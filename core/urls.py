@@ -13,6 +13,7 @@ urlpatterns = [
     re_path(r"^livez/?$", views.livez),
     re_path(r"^readyz/?$", views.readyz),
     re_path(r"^metrics/?$", views.metrics_page),
+    re_path(r"^favicon\.ico$", views.favicon),
     re_path(r"^docs/?$", views.docs, name="docs"),
     re_path(r"^docs/(?P<app>[a-z]+)\.json$", views.openapi, name="openapi"),
     path("", include("core.accounts.urls")),

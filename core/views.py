@@ -39,6 +39,13 @@ def landing(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """The icon for pages that name none (the admin, folder listings), which browsers ask for unasked."""
+    icon = Path(__file__).with_name("static") / "core" / "quincunx.svg"
+    return HttpResponse(icon.read_bytes(), content_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+
+@require_safe
 def livez(request: HttpRequest) -> HttpResponse:
     """The process answers."""
     return HttpResponse("ok\n", content_type="text/plain")

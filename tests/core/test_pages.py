@@ -25,6 +25,12 @@ def test_core_paths_answer_with_and_without_slash(client: Client, path: str) -> 
     assert client.get(path).status_code == 200
 
 
+def test_pages_that_name_no_icon_get_one(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "image/svg+xml")
+    assert answer.content.startswith(b"<svg")
+
+
 def test_readiness_names_each_part(client: Client) -> None:
     assert client.get("/readyz").json() == {
         "ready": True,
