@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
 from core import errors
 from nnels import forms as own_forms
@@ -85,10 +86,45 @@ class ImportRunAdmin(staff.ReadOnly, admin.ModelAdmin[models.ImportRun]):
 
     list_display = (
         "started_at", "who", "folder", "state", "created_count", "updated_count", "unchanged_count", "rejected_count",
+        "report",
     )  # fmt: skip
     list_filter = ("started_at", "state")
     list_select_related = ("who",)
     search_fields = ("folder", "who__username")
+    actions = ("cancel",)
+
+    @admin.display(description="report")
+    def report(self, run: models.ImportRun) -> str:
+        """The way to the report, while it is kept."""
+        if not run.report_key:
+            return "-"
+        return format_html('<a href="{}">report.csv</a>', reverse("admin:nnels_import_report", args=[run.pk]))
+
+    def get_urls(self) -> list[URLPattern]:
+        own = path("<int:run_id>/report/", self.admin_site.admin_view(self.follow), name="nnels_import_report")
+        return [own, *super().get_urls()]
+
+    def follow(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Redirect to a fresh link to a run's report."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        try:
+            return redirect(files.report_url(run_id))
+        except errors.NotFound as fact:
+            self.message_user(request, fact.message, messages.ERROR)
+            return redirect("admin:nnels_importrun_changelist")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whoever may ask for imports may stop them; nobody edits their rows."""
+        return self.has_add_permission(request)
+
+    @admin.action(description="Cancel", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[models.ImportRun]) -> None:
+        """Stop imports; what was stored stays."""
+        runs = [run for run in queryset if run.job_id is not None]
+        stopped = [run for run in runs if run.job_id and files.cancel_import(run.job_id)]
+        staff.note_actions(request, stopped, "Cancelled.")
+        self.message_user(request, f"{len(stopped)} cancelled.")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("nnels.add_importrun"))

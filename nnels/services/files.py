@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.db import transaction
 
-from core import errors, jobs
+from core import blobs, errors, jobs
 from core.models import User
 from nnels import models, tasks
 from nnels.jobs import catalogue
+
+REPORT_SECONDS = 300
 
 
 def live_blobs(keys: Sequence[str]) -> set[str]:
@@ -49,6 +51,14 @@ def request_import(
             job_id=job.pk, defaults={"who": requested_by, "folder": str(path)[:1024]}
         )
     return run
+
+
+def report_url(run_id: int) -> str:
+    """A fresh link to the report of an import; `NotFound` when there is none, or no longer."""
+    run = models.ImportRun.objects.filter(pk=run_id).exclude(report_key="").first()
+    if run is None:
+        raise errors.NotFound("The report is not kept any more.")
+    return blobs.url(run.report_key, REPORT_SECONDS, filename="report.csv", content_type="text/csv; charset=utf-8")
 
 
 def cancel_import(job_id: uuids.UUID) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import urllib.request
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core import blobs
+from core import blobs, jobs
 from core.models import Job, User
 from nnels import models
+from nnels.services import files
 from tests.nnels import conftest as house
 from tests.nnels import shelf
 
@@ -240,3 +242,29 @@ def test_import_from_admin(client: Any, operator: User, tmp_path: pathlib.Path, 
     run = models.ImportRun.objects.get()
     assert run.who == operator
     assert Job.objects.get(pk=run.job_id).params["rights"] == "open"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_import_runs_page(client: Any, operator: User, tmp_path: pathlib.Path, settings: Any) -> None:
+    """N51: staff read the report of an import that ran and cancel one that waits; the history keeps it."""
+    settings.NNELS_IMPORT_ROOT = str(tmp_path)
+    for name in ("first", "second"):
+        shelf.write(tmp_path / name, {f"{name}.txt": "text"})
+    first = files.request_import("first", requested_by=operator)
+    assert jobs.run_queued() == 1
+    page = client.get("/admin/nnels/importrun/").content.decode()
+    assert f'<a href="/admin/nnels/importrun/{first.pk}/report/">report.csv</a>' in page
+    answer = client.get(f"/admin/nnels/importrun/{first.pk}/report/")
+    assert answer.status_code == 302
+    with urllib.request.urlopen(answer["Location"]) as report:
+        assert b"first.txt" in report.read()
+    second = files.request_import("second", requested_by=operator)
+    missing = client.get(f"/admin/nnels/importrun/{second.pk}/report/", follow=True)
+    assert "The report is not kept any more." in missing.content.decode()
+    act(client, "importrun", "cancel", [first.pk, second.pk])
+    second.refresh_from_db()
+    assert (second.state, models.Item.objects.count()) == ("cancelled", 1)
+    assert LogEntry.objects.filter(content_type__model="importrun").count() == 1
+    operator.is_superuser = False
+    operator.save()
+    assert client.get(f"/admin/nnels/importrun/{first.pk}/report/").status_code == 403
