@@ -12,6 +12,7 @@ class NnelsConfig(ApiConfig):
     summary = "Lends titles in formats for people with print disabilities."
     pages: ClassVar[list[tuple[str, str]]] = [("Catalogue", "/nnels/")]
     live_blobs = "nnels.services.files.live_blobs"
+    invariants = "nnels.jobs.doctor.invariants"
     seed_command = "seed_nnels"
     demo_check = "nnels.demo.check"
     demo_lines = "nnels.demo.lines"

@@ -8,12 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from core import blobs, jobs
 from core.models import User
 from nnels import models, tasks
-from nnels.jobs import catalogue, upkeep
+from nnels.formats import text
+from nnels.jobs import catalogue, doctor, upkeep
+from nnels.selectors import listing, search
 from nnels.services import files
 from tests.nnels import conftest as house
 
@@ -167,3 +171,41 @@ def test_warnings_hold_no_secret(client: Any, token: str, caplog: Any) -> None:
         client.get("/api/repo_items/6804", headers={"access-token": token, "authorization": "Basic bm90UmVhbDp4"})
     assert token not in caplog.text
     assert "X-Amz-Signature=" not in caplog.text
+
+
+def test_doctor(running_house: Any) -> None:
+    """N47: what is derived agrees with titles and files; each breach is told."""
+    item = house.moby(files={"txt": b"x", "epub": b"y"})
+    house.make_item("Hidden", published=False)
+    house.make_item("No files")
+    assert list(doctor.invariants()) == []
+    entry = models.SearchEntry.objects.filter(item=item)
+    entry.update(title="else")
+    models.Item.objects.filter(label="No files").update(published=False, formats=["pdf"])
+    models.Tombstone.objects.create(item_id=item.pk, uuid=item.uuid)
+    catalogue.retire([item.files.get(format="txt").blob_key])
+    assert list(doctor.invariants()) == [
+        "1 published titles cannot be found by keyword",
+        "1 titles that are not published can be found by keyword",
+        "1 published titles have a tombstone",
+        "1 titles list other formats than those of their files",
+        "1 blobs of files count as retired",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_search_entries_are_filled_by_the_migration() -> None:
+    """N40: an older database finds the same titles after the migration, and can go back."""
+    item = house.moby()
+    house.make_item("Hidden", published=False)
+    try:
+        call_command("migrate", "nnels", "0002", verbosity=0)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM nnels_item WHERE search @@ nnels_query('whaling')")
+            assert cursor.fetchall() == [(item.pk,)]
+    finally:
+        call_command("migrate", "nnels", verbosity=0)
+    (entry,) = models.SearchEntry.objects.all()
+    assert (entry.item_id, entry.title) == (item.pk, "moby-dick")
+    hits, count = search.find(text.query("whaling"), listing.Listing(range=5, page=1))
+    assert (count, [hit.id for hit in hits]) == (1, [item.pk])
