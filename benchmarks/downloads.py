@@ -103,8 +103,8 @@ def multiply(cursor: Any, table: str, copies: int) -> None:
 
 RECORDS = (
     "SELECT k.uuid::text || t.line_index, k.uuid::text || t.line_raw FROM "
-    "(SELECT ctid AS place, uuid FROM downloads_record ORDER BY uuid) k "
-    "CROSS JOIN LATERAL (SELECT * FROM downloads_record s WHERE s.ctid = k.place OFFSET 0) t ORDER BY k.uuid"
+    "(SELECT uuid, v_from FROM downloads_record ORDER BY uuid) k CROSS JOIN LATERAL "
+    "(SELECT * FROM downloads_record s WHERE s.uuid = k.uuid AND s.v_from = k.v_from OFFSET 0) t ORDER BY k.uuid"
 )
 MEDIA = (
     "SELECT c.record::text || m.line_index, c.record::text || m.line_raw FROM "

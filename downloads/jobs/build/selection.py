@@ -159,15 +159,16 @@ class Selection:
     def rows(self, entity: Entity, columns: str, bounds: Range = EVERYTHING) -> Sql:
         """A SELECT of the rows of a stretch by their own uuid; `columns` may name `r` or `m`.
 
-        Rows are chosen and sorted by what is short, and looked up again by their place: whole lines never go through a
-        sort, which would spill them to disk. (OFFSET 0 keeps the planner from joining in another order.)
+        Rows are chosen and sorted by what is short (by an index alone where all is asked for), then looked up by their
+        key for their lines: whole lines never go through a sort, which would spill them to disk, and rows that fill a
+        page are read once. (OFFSET 0 keeps the planner from joining in another order.)
         """
         alias, table = ("r", "downloads_record") if entity == "records" else ("m", "downloads_mediarecord")
         is_valued = entity == "media" and self.group_column
-        chosen = f"SELECT {alias}.ctid AS place, {alias}.uuid, {self.coreid(entity)} AS carrier"
+        chosen = f"SELECT {alias}.uuid, {alias}.v_from, {self.coreid(entity)} AS carrier"
         chosen += ", c.value " if is_valued else " "
         carried = "k.carrier, k.value" if is_valued else "k.carrier"
-        row = f"SELECT t.*, {carried} FROM {table} t WHERE t.ctid = k.place OFFSET 0"
+        row = f"SELECT t.*, {carried} FROM {table} t WHERE t.uuid = k.uuid AND t.v_from = k.v_from OFFSET 0"
         return (
             f"SELECT {columns} FROM ("
             + (chosen + self.source(entity, bounds))
