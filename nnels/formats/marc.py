@@ -33,6 +33,7 @@ def _record(element: etree._Element) -> metadata.Metadata:
     for code in _languages(data, control.get("008", "")):
         found.add_language(code)
     _publish(found, data)
+    found.duration = _playing_time(list(_values(data["306"], "a")))
     _access(found, data)
     for value in _values(data["856"], "u"):
         found.files.append(re.split(r"[?#]", value)[0].rstrip("/").rpartition("/")[2])
@@ -78,6 +79,12 @@ def _publish(found: metadata.Metadata, data: dict[str, list[Field]]) -> None:
     found.publisher = trim(next(_values(one, "b"), ""))
     if value := next(_values(one, "c"), ""):
         found.set_date(value)
+
+
+def _playing_time(texts: list[str]) -> int | None:
+    """Seconds of all parts together; each is said as hhmmss."""
+    parts = [re.fullmatch(r"([0-9]{2})([0-5][0-9])([0-5][0-9])", text) for text in texts]
+    return sum(int(part[1]) * 3600 + int(part[2]) * 60 + int(part[3]) for part in parts if part) or None
 
 
 def _access(found: metadata.Metadata, data: dict[str, list[Field]]) -> None:

@@ -98,6 +98,12 @@ MARC = """<collection xmlns="http://www.loc.gov/MARC21/slim"><record><leader>000
 <datafield tag="245" ind1="1" ind2="0"><subfield code="a">Moby-Dick :</subfield><subfield code="b">or, The whale /</subfield></datafield>
 <datafield tag="250" ind1=" " ind2=" "><subfield code="a">2nd ed.</subfield></datafield>
 <datafield tag="264" ind1=" " ind2="1"><subfield code="a">New York :</subfield><subfield code="b">Harper,</subfield><subfield code="c">c1851.</subfield></datafield>
+<datafield tag="306" ind1=" " ind2=" "><subfield code="a">012030</subfield><subfield code="a">004000</subfield><subfield code="a">about an hour</subfield></datafield>
+<datafield tag="024" ind1="7" ind2=" "><subfield code="a">urn:uuid:1B4E28BA-2FA1-4D3B-A3F5-EF19B5A7633C</subfield></datafield>
+<datafield tag="341" ind1="0" ind2=" "><subfield code="a">textual</subfield><subfield code="b">tableOfContents</subfield></datafield>
+<datafield tag="521" ind1=" " ind2=" "><subfield code="a">Adults.</subfield></datafield>
+<datafield tag="651" ind1=" " ind2="0"><subfield code="a">Nantucket (Mass.)</subfield></datafield>
+<datafield tag="653" ind1=" " ind2=" "><subfield code="a">sea</subfield></datafield>
 <datafield tag="490" ind1="0" ind2=" "><subfield code="a">Classics ;</subfield><subfield code="v">3</subfield></datafield>
 <datafield tag="511" ind1="0" ind2=" "><subfield code="a">Narrated by Ann Reader.</subfield></datafield>
 <datafield tag="520" ind1=" " ind2=" "><subfield code="a">A whale.</subfield></datafield>

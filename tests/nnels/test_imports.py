@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import urllib.request
+import uuid as uuids
 import zipfile
 from datetime import timedelta
 from typing import Any
@@ -144,7 +145,13 @@ def test_marc_sidecar(tmp_path: pathlib.Path) -> None:
         "label": "Moby-Dick: or, The whale", "creators": ["Melville, Herman", "Kent, R."], "languages": ["eng"],
         "isbn": ["9780142437247"], "edition": "2nd ed", "publisher": "Harper", "publisher_place": "New York",
         "published_date": "1851", "series": "Classics 3", "narrators": ["Ann Reader"], "description": "A whale.",
-        "subjects": ["Whaling--Fiction"], "accessibility": {"accessibilitySummary": "Text only."},
+        "subjects": ["Whaling--Fiction", "Nantucket (Mass.)", "sea"], "audience": "Adults", "duration": 7230,
+        "uuid": uuids.UUID("1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633c"),
+        "accessibility": {
+            "accessMode": ["textual"],
+            "accessibilityFeature": ["tableOfContents"],
+            "accessibilitySummary": "Text only.",
+        },
     }  # fmt: skip
     assert {name: getattr(item, name) for name in expected} == expected
 
