@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Self
@@ -16,11 +17,11 @@ from core.blobs import client, reading, signing
 
 log = structlog.get_logger(__name__)
 
-# S3 takes at most 10,000 parts of at least 5 MiB (the last may be smaller). Parts double every 2,500, so that a blob
-# may grow to 300 GiB while all but giants are uploaded in parts of 8 MiB.
-PART_SIZE: Final = 8 * 1024 * 1024
-_PARTS_PER_SIZE: Final = 2500
-_PART_LEAST: Final = 5 * 1024 * 1024
+# S3 takes at most 10,000 parts of at least 5 MiB (the last may be smaller). Parts double every 2,000, so that a blob
+# may grow to 300 GiB while all but giants are uploaded in the smallest parts, which keep the memory of a build low.
+PART_SIZE: Final = 5 * 1024 * 1024
+_PARTS_PER_SIZE: Final = 2000
+_PART_LEAST: Final = PART_SIZE
 _COPY_MOST: Final = 5 * 1024**3
 
 
@@ -49,8 +50,8 @@ class Writer:
     """An unseekable, all-or-nothing stream into the store; made by ``writer``.
 
     Less than one part goes as a single PUT at the end; more as a multipart upload whose parts one other thread sends,
-    so that the caller can go on compressing. At most three parts are in memory. ``size`` counts the bytes written,
-    ``crc`` is their CRC-32; ``sha256`` (hex) and ``etag`` are known after the block.
+    so that the caller can go on compressing. One part is on its way and one is being held: no more is in memory.
+    ``size`` counts the bytes written, ``crc`` is their CRC-32; ``sha256`` (hex) and ``etag`` are known after the block.
     """
 
     def __init__(self, key: str, headers: Mapping[str, Any], *, hashed: bool = True) -> None:
@@ -61,7 +62,7 @@ class Writer:
         self.etag = ""
         self._headers = headers
         self._hash = hashlib.sha256() if hashed else None
-        self._held: list[bytes] = []
+        self._held: deque[bytes] = deque()
         self._held_size = 0
         self._parts: list[str] = []
         self._upload_id = ""
@@ -121,25 +122,35 @@ class Writer:
         return PART_SIZE << (len(self._parts) // _PARTS_PER_SIZE)
 
     def _send_full_parts(self) -> None:
-        data = memoryview(b"".join(self._held))
-        while len(data) >= (size := self._part_size()):
-            self._send(data[:size])
-            data = data[size:]
-        self._held = [bytes(data)]
-        self._held_size = len(data)
+        self._collect()  # what is on its way leaves the memory before the next part is put together
+        while self._held_size >= (size := self._part_size()):
+            self._send(self._part(size))
+
+    def _part(self, size: int) -> bytes:
+        """Take that many bytes off the front of what is held."""
+        pieces, length = [], 0
+        while length < size:
+            pieces.append(self._held.popleft())
+            length += len(pieces[-1])
+        if length > size:
+            last = pieces.pop()
+            cut = len(last) - (length - size)
+            pieces.append(last[:cut])
+            self._held.appendleft(last[cut:])
+        self._held_size -= size
+        return b"".join(pieces)
 
     def _send_held(self) -> None:
         """Send what is held, at least the least a part may have, so that a copied part may follow."""
         if self._held_size:
-            self._send(memoryview(b"".join(self._held)))
-            self._held.clear()
-            self._held_size = 0
+            self._collect()
+            self._send(self._part(self._held_size))
 
-    def _send(self, data: memoryview) -> None:
+    def _send(self, data: bytes) -> None:
         """Hand a part to the other thread, after the one before has arrived."""
         thread = self._thread or self._begin()
         self._collect()
-        self._sending = thread.submit(self._upload, bytes(data), len(self._parts) + 1)
+        self._sending = thread.submit(self._upload, data, len(self._parts) + 1)
 
     def _send_copy(self, source: str, start: int, end: int) -> None:
         """The same for bytes the store has already."""
