@@ -1,0 +1,144 @@
+"""The pages of repositories and exports in Debian's Chromium: looking, building, following a build, deleting; without
+scripts, at phone width, accessible (contract §7)."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from core.models import Job
+from exports.models import ExportBuild
+from tests import house
+from tests.exports import conftest
+from tests.exports.conftest import World
+
+world = conftest.world  # the same small world as the app's own tests
+PASSWORD = "a-long-secret-9"
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+
+
+@pytest.fixture
+def cut(world: World) -> World:
+    world.fill()
+    world.cut("v1", released=True, description="First")
+    world.repo("Secret", public_access="None", name="Nobody's business")
+    return world
+
+
+@pytest.fixture
+def plain(chromium: Any) -> Iterator[Any]:
+    """A page without scripts, at phone width."""
+    page = chromium.new_page()
+    chromium.new_cdp_session(page).send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.set_viewport_size(NARROW)
+    yield page
+    page.close()
+
+
+def audit(page: Any, name: str) -> None:
+    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+    for size, word in ((WIDE, "wide"), (NARROW, "narrow")):
+        page.set_viewport_size(size)
+        found = Axe().run(page, options=rules)
+        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
+        assert not told, (page.url, size, told)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, (page.url, size, overflow)
+        if folder := os.environ.get("QUINCUNX_SCREENSHOTS"):
+            page.screenshot(path=str(pathlib.Path(folder) / f"exports-{name}-{word}.png"), full_page=True)
+    page.set_viewport_size(WIDE)
+
+
+def log_in(page: Any, base: str, username: str) -> None:
+    page.goto(f"{base}/accounts/login/")
+    page.get_by_label("User name or e-mail").fill(username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log out").wait_for()
+
+
+def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[..., house.Worker], cut: World) -> None:
+    """X60: pages lead from the list to a build, follow it by themselves, give the file, and delete it again."""
+    base = web.base_url
+    browser.goto(f"{base}/exports/")
+    assert browser.get_by_text("Nobody's business").count() == 0
+    audit(browser, "list")
+    browser.get_by_label("Search").fill("source one")
+    browser.get_by_role("button", name="Search").click()
+    browser.get_by_role("link", name="Source one").click()
+    assert browser.get_by_role("button", name="Build").count() == 0
+    audit(browser, "repository")
+    log_in(browser, base, "editor")
+    browser.goto(f"{base}/exports{cut.path}")
+    browser.get_by_role("button", name="Build").click()
+    browser.get_by_text("The export is being built.").wait_for()
+    browser.get_by_role("link", name="queued").click()
+    assert browser.locator("strong").inner_text() == "queued"
+    assert browser.get_by_role("progressbar").count() == 1
+    audit(browser, "queued")
+    start_worker()
+    browser.locator("strong", has_text="ready").wait_for(timeout=30_000)  # the page asks again by itself
+    audit(browser, "ready")
+    build = ExportBuild.objects.get()
+    assert browser.get_by_text(build.tgz_sha256).count() == 1
+    with browser.expect_download() as coming:
+        browser.get_by_role("link", name=".tgz").click()
+    assert coming.value.suggested_filename == f"Src1_v1.{build.last_updated:%Y%m%d%H%M%S}.tgz"
+    data = pathlib.Path(coming.value.path()).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["export.json"]
+    browser.goto(f"{base}/exports{cut.path}")
+    audit(browser, "built")
+    browser.get_by_role("button", name="Rebuild").click()
+    browser.get_by_text("The export is being rebuilt").wait_for()
+    house.wait_for(lambda: not Job.objects.filter(state__in=("queued", "running")).exists(), what="the rebuild")
+    browser.goto(f"{base}/exports{cut.path}")
+    browser.get_by_role("button", name="Delete export").click()
+    browser.get_by_text("The export was deleted.").wait_for()
+    assert browser.get_by_role("button", name="Build").count() == 1
+    browser.goto(f"{base}/exports/help/")
+    audit(browser, "help")
+
+
+def test_failure_is_told(browser: Any, web: house.Web, cut: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X60: the pages tell of a build that failed, and offer to build again; a private repository looks like none."""
+    from core import jobs
+
+    with monkeypatch.context() as patch:
+        patch.setattr("exports.jobs.build._arrays", lambda _: 1 / 0)
+        assert cut.api.post(f"{cut.path}v1/export/").status_code == 202
+        jobs.run_queued()
+    log_in(browser, web.base_url, "outsider")
+    browser.goto(f"{web.base_url}/exports{cut.path}")
+    assert "internal_error" in browser.get_by_role("alert").inner_text()
+    assert browser.get_by_role("button", name="Build").count() == 1
+    assert browser.get_by_role("button", name="Delete export").count() == 0
+    audit(browser, "failed")
+    browser.goto(f"{web.base_url}/exports/orgs/MyOrg/sources/Secret/")
+    browser.get_by_role("heading", name="Not found").wait_for()
+    audit(browser, "missing")
+
+
+def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:
+    """X60: without scripts, on a phone: log in, build by form with CSRF token, see the state."""
+    log_in(plain, web.base_url, "editor")
+    plain.goto(f"{web.base_url}/exports{cut.path}")
+    assert plain.locator("form input[name=csrfmiddlewaretoken]").count() >= 1
+    plain.get_by_role("button", name="Build").click()
+    plain.get_by_text("The export is being built.").wait_for()
+    plain.get_by_role("link", name="queued").click()
+    assert plain.locator("strong").inner_text() == "queued"
+    plain.get_by_role("link", name="Source one").click()
+    plain.get_by_role("button", name="Delete export").click()
+    plain.get_by_text("The export was deleted.").wait_for()
+    assert ExportBuild.objects.get().state == "cancelled"
+    plain.goto(f"{web.base_url}/exports/?q=nothing-like-it")
+    assert plain.get_by_text("Nothing found.").count() == 1
