@@ -212,9 +212,16 @@ class Status(_OfVersion):
         return response
 
     def page(self, request: Request, state: builds.ExportState) -> HttpResponse:
-        """The same for people; it refreshes itself while something is being built."""
-        context = {"state": state, "status": serializer.document(state), "version": self.version, "repo": self.repo}
-        return shortcuts.render(request._request, "exports/status.html", context)
+        """The same for people; it refreshes itself while something is being built, unless told to stand still."""
+        refreshes = state.active is not None and not self.flag("still")
+        query = request.query_params.copy()
+        query["still"] = str(refreshes).lower()
+        context = {"state": state, "status": serializer.document(state), "version": self.version, "repo": self.repo,
+                   "refreshes": refreshes, "other": query.urlencode()}  # fmt: skip
+        response = shortcuts.render(request._request, "exports/status.html", context)
+        if refreshes:
+            response["Refresh"] = "2"
+        return response
 
 
 class OfDelta(_OfVersion):

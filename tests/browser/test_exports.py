@@ -83,7 +83,10 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     browser.get_by_role("link", name="queued").click()
     assert browser.locator("strong").inner_text() == "queued"
     assert browser.get_by_role("progressbar").count() == 1
+    browser.get_by_role("link", name="Stop that").click()  # WCAG 2.2.1: what moves by itself can be stopped
+    assert browser.evaluate("fetch(location).then(answer => answer.headers.get('refresh'))") is None
     audit(browser, "queued")
+    browser.get_by_role("link", name="Refresh this page by itself").click()
     start_worker()
     browser.locator("strong", has_text="ready").wait_for(timeout=30_000)  # the page asks again by itself
     audit(browser, "ready")

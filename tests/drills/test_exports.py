@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
+import re
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
-from urllib import parse
+from urllib import parse, request
 
 import pytest
 from django.db import connection
@@ -185,3 +188,108 @@ def test_edits_during_a_build(cut: World, monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(row["id"] for row in document["concepts"]) == ["A", "B", "C"]
     assert {row["id"]: row["datatype"] for row in document["concepts"]}["A"] == "N/A"
     assert connection.is_usable()
+
+
+def test_one_of_twenty(cut: World, web: house.Web, worker: house.Worker) -> None:
+    """X7: of 20 simultaneous POSTs through a real server exactly one is 202 and one build runs."""
+    together = threading.Barrier(20)
+
+    def post(_: int) -> int:
+        together.wait(30)
+        return int(ask(web, "POST", f"{cut.path}{EXPORT}", Authorization=f"Token {cut.api.token}")[0])
+
+    with futures.ThreadPoolExecutor(20) as pool:
+        codes = sorted(pool.map(post, range(20)))
+    assert codes.count(202) == 1
+    assert set(codes) <= {202, 303, 409}, codes
+    house.wait_for(lambda: status(cut) == "ready", what="the build")
+    assert ExportBuild.objects.count() == Job.objects.filter(kind="exports.build_export").count() == 1
+
+
+class Subscriber:
+    """A client of contract §6 as its users write them: probes without a slash, follows redirects by hand and once,
+    reads the file forward only, takes the date from the path, then asks for what changed."""
+
+    def __init__(self, web: house.Web, repo: str, token: str) -> None:
+        self.web, self.repo, self.token = web, repo, token
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.since = ""
+
+    def get(self, path: str) -> tuple[int, Any, bytes]:
+        return ask(self.web, "GET", path)
+
+    def first(self) -> None:
+        version = json.loads(self.get(f"{self.repo}latest")[2])["id"]
+        path = f"{self.repo}{version}/export"
+        code, told, _ = self.get(path)
+        if code == 204:
+            assert ask(self.web, "POST", path, Authorization=f"Token {self.token}")[0] == 202
+            house.wait_for(lambda: self.get(path)[0] == 303, what="the export")
+            code, told, _ = self.get(path)
+        link = parse.urlsplit(told["Location"])
+        stamp = re.search("([0-9]*).(tgz|zip)", link.path)
+        assert code == 303
+        assert stamp is not None
+        data = self.download(link)
+        assert hashlib.sha256(data).hexdigest() == told["ETag"].strip('"')
+        self.forward(inside(data).decode())
+        self.since = stamp[1]
+
+    def download(self, link: parse.SplitResult) -> bytes:
+        code, told, data = self.get(link.path)
+        if code == 302:
+            with request.urlopen(told["Location"], timeout=30) as answer:
+                return bytes(answer.read())
+        assert code == 200
+        return data
+
+    def forward(self, text: str) -> None:
+        """Read the arrays in the order they come; a mapping may name only concepts that were read before."""
+        decoder, place = json.JSONDecoder(), text.index('"concepts": [') + len('"concepts": [')
+        turn = text.index('], "mappings": [')
+        while place < len(text):
+            if text[place] == "]":
+                if place != turn:
+                    return
+                place += len('], "mappings": [')
+                continue
+            row, place = decoder.raw_decode(text, place)
+            if row["type"] == "Mapping":
+                assert row["from_concept_url"] in self.rows
+            self.rows[row["url"]] = row
+            place += 2 if text[place] == "," else 0
+
+    def changes(self) -> int:
+        """Apply what changed since the last time; how many rows came."""
+        query = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0&updatedSince="
+        document = json.loads(self.get(f"{self.repo}{query}{parse.quote(self.since)}")[2])
+        came = document["concepts"] + document["mappings"]
+        self.rows |= {row["url"]: row for row in came}
+        self.since = max((row["updated_on"] for row in came), default=self.since)
+        return len(came)
+
+
+def test_subscription(cut: World, web: house.Web, worker: house.Worker) -> None:
+    """X57: a subscriber that loads the newest released export once and then only diffs has what the next holds."""
+    cut.api.put(f"{cut.path}v1/", {"released": True})
+    subscriber = Subscriber(web, cut.path, cut.api.token)
+    subscriber.first()
+    assert len(subscriber.rows) == 5
+    new = cut.concept("New")
+    cut.api.put(f"{cut.path}concepts/B/", {"names": [{"name": "Other", "locale": "en"}]})
+    cut.api.delete(f"{cut.path}concepts/A/")
+    assert subscriber.changes() >= 3
+    cut.mapping(new, f"{cut.path}concepts/B/")
+    cut.api.put(f"{cut.path}concepts/C/reactivate/")
+    assert subscriber.changes() >= 2
+    assert subscriber.changes() <= 2  # repeats are harmless: the newest comes again
+    cut.cut("v2", released=True)
+    fresh = Subscriber(web, cut.path, cut.api.token)
+    fresh.first()
+    moment = ("is_latest_version", "to_concept_name_resolved", "from_concept_name_resolved", "child_concept_urls")
+
+    def lasting(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {url: {key: value for key, value in row.items() if key not in moment} for url, row in rows.items()}
+
+    assert subscriber.rows[f"{cut.path}concepts/A/"]["retired"] is True
+    assert lasting(subscriber.rows) == lasting(fresh.rows)
