@@ -216,9 +216,11 @@ class Status(_OfVersion):
         refreshes = state.active is not None and not self.flag("still")
         query = request.query_params.copy()
         query["still"] = str(refreshes).lower()
-        context = {"state": state, "status": serializer.document(state), "version": self.version, "repo": self.repo,
-                   "refreshes": refreshes, "other": query.urlencode()}  # fmt: skip
-        response = shortcuts.render(request._request, "exports/status.html", context)
+        status = serializer.document(state)
+        counts = {kind.replace("_", " "): count for kind, count in (status["counts"] or {}).items()}
+        context = {"state": state, "status": status, "counts": counts, "version": self.version, "repo": self.repo}
+        told = {**context, "refreshes": refreshes, "other": query.urlencode()}
+        response = shortcuts.render(request._request, "exports/status.html", told)
         if refreshes:
             response["Refresh"] = "2"
         return response
