@@ -6,10 +6,13 @@ as it makes them; parts made by others, or by an earlier attempt, are read back 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Q
 from isal import isal_zlib
 
 from core import blobs, streams
@@ -36,7 +39,10 @@ class Sums:
 
     def catch_up(self, note: Callable[[int], None]) -> None:
         """Take in the parts of others that are done and come next; `note(0)` is called all the time and may raise."""
-        done = BuildPart.objects.filter(build=self._plan.build, state=BuildPart.State.DONE)
+        ahead = functools.reduce(
+            operator.or_, (Q(member=name, number__gte=number) for name, number in self._next.items())
+        )
+        done = BuildPart.objects.filter(ahead, build=self._plan.build, state=BuildPart.State.DONE)
         for part in done.order_by("member", "number"):
             if part.number == self._next[part.member]:
                 digest = self._digests[part.member].copy()
