@@ -9,7 +9,7 @@ FROM python:3.13-slim-bookworm
 RUN groupadd --system --gid 10001 quincunx \
     && useradd --system --uid 10001 --gid quincunx --no-create-home --shell /usr/sbin/nologin quincunx
 COPY --from=packages /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 STATIC_ROOT=/app/static
 WORKDIR /app
 COPY manage.py ./
 COPY core ./core

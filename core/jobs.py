@@ -28,7 +28,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.models import Q
 from django.utils import timezone
 
-from core import announce, errors, metrics
+from core import announce, errors
 from core.models import Job, User
 
 log = structlog.get_logger(__name__)
@@ -232,7 +232,6 @@ def _move(which: Q, old: str, new: str, **values: Any) -> int:
 
 def _settle(job: Job) -> None:
     """Tell the app, inside the transaction of the final move."""
-    metrics.JOBS.labels(kind=job.kind, state=job.state).inc()
     settled = kind_of(job.kind).settled
     if settled is not None:
         settled(job)

@@ -1,9 +1,14 @@
-"""Prometheus metrics. Counters live in each process (or in PROMETHEUS_MULTIPROC_DIR); the queue is read at scrape."""
+"""Prometheus metrics.
+
+Requests are counted in files that all web processes of one gunicorn share (``core.gunicorn_conf``), since a scrape
+reaches any of them; what is in tables is read at the scrape.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.db.models import Count, Min
 from django.utils import timezone
@@ -15,24 +20,27 @@ from core import apps
 
 REQUESTS = Counter("quincunx_requests_total", "Requests answered.", ["app", "method", "status"])
 SECONDS = Histogram("quincunx_request_seconds", "Seconds to the first byte of the answer.", ["app"])
-JOBS = Counter("quincunx_jobs_total", "Jobs that reached a final state.", ["kind", "state"])
 
 
-class JobQueue(Collector):
-    """Active jobs by kind and state, and the age of the oldest queued one, from the job table."""
+class JobTable(Collector):
+    """Jobs as the job table has them, whichever process did them: active, and ended within the last hour."""
 
     def collect(self) -> Iterator[Metric]:
         from core.models import Job
 
         count = GaugeMetricFamily("quincunx_jobs_active", "Active jobs.", labels=["kind", "state"])
         age = GaugeMetricFamily("quincunx_jobs_oldest_seconds", "Age of the oldest queued job.", labels=["kind"])
+        ended = GaugeMetricFamily("quincunx_jobs_ended", "Jobs that ended in the last hour.", labels=["kind", "state"])
+        now = timezone.now()
         active = Job.objects.filter(state__in=["queued", "running", "cancelling"]).order_by()
         for row in active.values("kind", "state").annotate(n=Count("id"), since=Min("created_at")):
             count.add_metric([row["kind"], row["state"]], row["n"])
             if row["state"] == "queued":
-                age.add_metric([row["kind"]], (timezone.now() - row["since"]).total_seconds())
-        yield count
-        yield age
+                age.add_metric([row["kind"]], (now - row["since"]).total_seconds())
+        past = Job.objects.filter(finished_at__gt=now - timedelta(hours=1)).order_by()
+        for group in past.values("kind", "state").annotate(n=Count("id")):
+            ended.add_metric([group["kind"], group["state"]], group["n"])
+        yield from (count, age, ended)
 
 
 class AppMetrics(Collector):
@@ -52,7 +60,7 @@ def exposition() -> bytes:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         shared = generate_latest(registry)
-    queue = CollectorRegistry()
-    queue.register(JobQueue())
-    queue.register(AppMetrics())
-    return shared + generate_latest(queue)
+    tables = CollectorRegistry()
+    tables.register(JobTable())
+    tables.register(AppMetrics())
+    return shared + generate_latest(tables)

@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
 
 from core import metrics
 
@@ -18,6 +19,7 @@ log = structlog.get_logger("quincunx.request")
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'"
@@ -74,6 +76,21 @@ class ContentSecurityPolicy:
         return response
 
 
+class Hosts(CommonMiddleware):
+    """Refuses host names that are not ours, as Django does, but not to probes.
+
+    What starts, watches and scrapes the service (a container's health check, an orchestrator, Prometheus) asks by
+    address; the answers name no host.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:  # type: ignore[override]
+        return None if _is_probe(request) else super().process_request(request)
+
+
+def _is_probe(request: HttpRequest) -> bool:
+    return request.path_info.removesuffix("/") in PROBES
+
+
 class ApiHosts:
     """A host name of its own for an API (``API_HOSTS``) serves only that app's paths, at its root."""
 
@@ -82,7 +99,7 @@ class ApiHosts:
         self.urlconfs = {host.lower(): f"{app}.urls" for app, host in settings.API_HOSTS.items()}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if self.urlconfs:
+        if self.urlconfs and not _is_probe(request):
             urlconf = self.urlconfs.get(request.get_host().partition(":")[0].lower())
             if urlconf is not None:
                 request.urlconf = urlconf

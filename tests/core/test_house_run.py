@@ -5,13 +5,18 @@ import importlib.util
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import types
+from collections.abc import Callable
 
 import pytest
+import requests
 import yaml
+
+from tests import house
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LOCKS = ["requirements.lock", "requirements-production.lock", "requirements-compat.lock", "requirements-pycsw.lock"]
@@ -129,6 +134,29 @@ def test_the_image_holds_every_app_and_no_tests(run: types.ModuleType) -> None:
     copied = set(re.findall(r"(?m)^COPY (\S+) \./", dockerfile))
     assert copied == {"manage.py", "core", *run.APPS}
     assert "USER 10001" in dockerfile
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_image_collects_and_serves_its_static_files(
+    tmp_path: pathlib.Path, start_web: Callable[..., house.Web]
+) -> None:
+    """What the Dockerfile does at build, on what it copies, with the environment it sets."""
+    text = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    for name in re.findall(r"(?m)^COPY (?!--from)(\S+) ", text):
+        place = ROOT / name
+        (shutil.copytree if place.is_dir() else shutil.copy)(place, tmp_path / name)
+    (env,) = re.findall(r"(?m)^ENV (.*)$", text)
+    given = dict(item.split("=", 1) for item in env.split() if not item.startswith("PATH="))
+    given["STATIC_ROOT"] = given["STATIC_ROOT"].replace("/app", str(tmp_path))
+    (command,) = re.findall(r"&& (DEBUG=1 python manage\.py .*)$", text, re.MULTILINE)
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env={**given, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    web = start_web(STATIC_ROOT=given["STATIC_ROOT"])
+    assert requests.get(f"{web.base_url}/static/core/page.css", timeout=20).status_code == 200
+    assert requests.get(f"{web.base_url}/static/admin/css/base.css", timeout=20).status_code == 200
 
 
 # -- CI on a machine that lacks packages --------------------------------------------------------------------------

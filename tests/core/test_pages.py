@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
+import requests
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from core.apps import api_configs
-from core.models import User
+from core.models import Job, User
+from tests import house
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +42,36 @@ def test_readiness_names_each_part(client: Client) -> None:
         "ready": True,
         "parts": dict.fromkeys(("database", "broker", "store"), "ok"),
     }
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz/", "/metrics"])
+@override_settings(ALLOWED_HOSTS=["quincunx.example.org"])
+def test_probes_may_come_by_address(client: Client, path: str) -> None:
+    """A container's health check asks 127.0.0.1, whatever names the service has; everything else needs its name."""
+    assert client.get(path, headers={"Host": "127.0.0.1:8000"}).status_code == 200
+    assert client.get("/docs/", headers={"Host": "127.0.0.1:8000"}).status_code == 400
+    assert client.get("/docs/", headers={"Host": "quincunx.example.org"}).status_code == 200
+
+
+def test_metrics_show_jobs_whichever_process_did_them(client: Client) -> None:
+    now = timezone.now()
+    for state, finished_at in (("succeeded", now), ("succeeded", now - timedelta(hours=2)), ("queued", None)):
+        Job.objects.create(kind="test", state=state, fingerprint=state, finished_at=finished_at)
+    text = client.get("/metrics").content.decode()
+    assert 'quincunx_jobs_ended{kind="test",state="succeeded"} 1.0' in text
+    assert 'quincunx_jobs_active{kind="test",state="queued"} 1.0' in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_metrics_add_up_all_processes(start_web: Callable[..., house.Web]) -> None:
+    web = start_web(workers=2)
+    for _ in range(20):
+        assert requests.get(f"{web.base_url}/docs/", timeout=20).status_code == 200
+    wanted = 'quincunx_requests_total{app="core",method="GET",status="200"}'
+    for _ in range(6):
+        text = requests.get(f"{web.base_url}/metrics", timeout=20).text
+        (count,) = [line.split()[-1] for line in text.splitlines() if line.startswith(wanted)]
+        assert float(count) >= 20
 
 
 def test_metrics_show_requests_and_ask_for_the_token(client: Client) -> None:
