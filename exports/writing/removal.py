@@ -3,41 +3,31 @@
 from django.utils import timezone
 
 from core import errors
-from exports.models import (
-    Concept,
-    ConceptEdge,
-    ConceptVersion,
-    Fragment,
-    HeadMember,
-    Mapping,
-    MappingVersion,
-    VersionConcept,
-    VersionMapping,
-)
+from exports import models
 from exports.writing import concepts, mappings
 
 
-def erase(row: Concept | Mapping) -> None:
+def erase(row: models.Concept | models.Mapping) -> None:
     """Delete a concept or mapping with all its versions."""
-    if isinstance(row, Concept):
-        held = VersionConcept.objects.filter(row__concept=row).exists()
-        fragments = list(ConceptVersion.objects.filter(concept=row).values_list("fragment_id", flat=True))
+    if isinstance(row, models.Concept):
+        held = models.VersionConcept.objects.filter(row__concept=row).exists()
+        fragments = list(models.ConceptVersion.objects.filter(concept=row).values_list("fragment_id", flat=True))
     else:
-        held = VersionMapping.objects.filter(row__mapping=row).exists()
-        fragments = list(MappingVersion.objects.filter(mapping=row).values_list("fragment_id", flat=True))
+        held = models.VersionMapping.objects.filter(row__mapping=row).exists()
+        fragments = list(models.MappingVersion.objects.filter(mapping=row).values_list("fragment_id", flat=True))
     if held:
         raise errors.Conflict("A version of a repository holds this.")
-    Fragment.objects.filter(pk__in=fragments).update(replaced_at=timezone.now())
-    if isinstance(row, Mapping):
-        HeadMember.objects.filter(mapping=row).delete()
+    models.Fragment.objects.filter(pk__in=fragments).update(replaced_at=timezone.now())
+    if isinstance(row, models.Mapping):
+        models.HeadMember.objects.filter(mapping=row).delete()
         row.delete()
         return
     pointing = [
-        *Mapping.objects.filter(from_concept=row).values_list("pk", flat=True),
-        *Mapping.objects.filter(to_concept=row).values_list("pk", flat=True),
+        *models.Mapping.objects.filter(from_concept=row).values_list("pk", flat=True),
+        *models.Mapping.objects.filter(to_concept=row).values_list("pk", flat=True),
     ]
-    parents = list(ConceptEdge.objects.filter(child=row).values_list("parent_uri", flat=True))
-    HeadMember.objects.filter(concept=row).delete()
+    parents = list(models.ConceptEdge.objects.filter(child=row).values_list("parent_uri", flat=True))
+    models.HeadMember.objects.filter(concept=row).delete()
     source = row.source
     row.delete()
     concepts.renew(source, parents)

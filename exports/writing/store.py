@@ -11,6 +11,29 @@ from core import db
 from exports.formats import text
 from exports.models import Fragment
 
+#: columns of the versions of concepts and of mappings, behind their own id and that of their row
+VERSION_COLUMNS = (
+    "source_id",
+    "fragment_id",
+    "uuid",
+    "version",
+    "previous",
+    "is_latest",
+    "retired",
+    "external_id",
+    "extras",
+    "update_comment",
+    "retire_reason",
+    "updated_at",
+    "updated_by",
+    "standard",
+    "smart",
+    "digest",
+    "kept",
+    "rank",
+    "search",
+)
+
 
 def table(model: type[models.Model]) -> str:
     return model._meta.db_table

@@ -45,10 +45,11 @@ def test_pages(world: World, page: Client) -> None:
     assert "<script" not in page.get(path).content.decode()
     assert page.post(f"{path}v1/", {"do": "build"}).status_code == 403
     assert submit(page, path, f"{path}v1/", do="build").status_code == 302
-    assert (
-        'http-equiv="refresh"'
-        in Client().get(f"{world.path}v1/export/status/", headers={"Accept": "text/html"}).content.decode()
-    )
+    status = f"{world.path}v1/export/status/"
+    assert Client().get(status, headers={"Accept": "text/html"})["Refresh"] == "2"
+    still = Client().get(f"{status}?still=true", headers={"Accept": "text/html"})
+    assert "Refresh" not in still
+    assert "?still=false" in still.content.decode()
     jobs.run_queued()
     shown = Client().get(path).content.decode()
     assert ExportBuild.objects.get().tgz_sha256 in shown
