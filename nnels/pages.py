@@ -25,6 +25,7 @@ from nnels.services import links, showing
 COOKIE: Final = "nnels_language"
 COOKIE_SECONDS: Final = 365 * 24 * 3600
 MAX_PAGE: Final = 10**6
+SEARCH: Final = ("q", "language", "format", "page")
 
 View = Callable[..., HttpResponse]
 
@@ -74,7 +75,7 @@ def page(view: View) -> View:
 
 def _rendered(request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     code = language_of(request)
-    here = [(name, str(value)) for name, value in request.GET.items() if name != "lang"]
+    here = [(name, request.GET[name]) for name in SEARCH if name in request.GET]
     switch = [
         {"code": one, "name": name, "is_here": one == code, "href": _href(request.path, [*here, ("lang", one)])}
         for one, name in wording.LANGUAGES.items()
@@ -137,7 +138,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _asked(request: HttpRequest, known_languages: list[str], known_formats: list[str]) -> showing.Asked:
     """What the form says; what it cannot say is left out."""
-    said = {name: request.GET.get(name, "").replace("\0", " ").strip() for name in ("q", "language", "format", "page")}
+    said = {name: request.GET.get(name, "").replace("\0", " ").strip() for name in SEARCH}
     number = said["page"]
     return showing.Asked(
         words=said["q"],

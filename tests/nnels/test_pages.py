@@ -45,6 +45,12 @@ def test_search(client: Any) -> None:
     assert "<script" not in hostile.content.decode()
 
 
+def test_links_repeat_no_credential(client: Any) -> None:
+    """N16: what is no part of a search is in no link of a page."""
+    for path in ("/nnels/?q=x&access_token=secret", "/nnels/titles/1?access-token=secret&x=secret"):
+        assert "secret" not in client.get(path).content.decode()
+
+
 def test_paging(client: Any) -> None:
     """Beyond 7: every title is on exactly one page, and links keep the search."""
     for number in range(45):
