@@ -263,6 +263,7 @@ class HarvestRun(models.Model):
     failure_code = models.CharField(max_length=20, blank=True)
     failure_message = models.TextField(blank=True)
     ckan_outcome = models.CharField(max_length=200, blank=True)
+    undone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -312,10 +313,15 @@ class RunChange(models.Model):
     title = models.TextField(blank=True)
     old_sha256 = models.CharField(max_length=64, blank=True)
     new_sha256 = models.CharField(max_length=64, blank=True)
+    # the record's row as it was, for as long as the swap may be undone
+    before = models.JSONField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["run", "id"], name="registry_change_run")]
+        indexes = [
+            models.Index(fields=["run", "id"], name="registry_change_run"),
+            models.Index(fields=["old_sha256"], condition=Q(before__isnull=False), name="registry_change_before"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.identity}"

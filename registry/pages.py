@@ -24,6 +24,7 @@ from registry import forms, selectors, serializers
 from registry.formats import report
 from registry.jobs import edit as edits
 from registry.jobs import preview as previews
+from registry.jobs import undo as undoing
 from registry.models import Harvest, HarvestRun, HarvestType
 from registry.services import accounts, harvests
 
@@ -321,9 +322,36 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
         "changes": list(found.changes.order_by("id")[:50]),
         "issues": list(found.issues.order_by("severity", "id")[:50]),
         "may_manage": access.may_manage(found.harvest),
+        "may_undo": access.may_manage(found.harvest) and undoing.may_undo(found),
         "may_accept": found.failure_code in ("shrink_guard", "empty_listing") and access.may_manage(found.harvest),
     }
     return render(request, "registry/run.html", context)
+
+
+@require_safe
+@facts_as_pages
+def removed(request: HttpRequest, uid: str) -> HttpResponse:
+    """The documents a source no longer has."""
+    harvest = selectors.visible_harvest(uid, access_of(request))
+    rows = paged(request, selectors.removed_documents(harvest))
+    return render(request, "registry/removed.html", {"harvest": harvest, "rows": rows, "query": _query(request)})
+
+
+@login_required
+@require_POST
+@facts_as_pages
+def undo(request: HttpRequest, number: str) -> HttpResponse:
+    """Undo a source's last swap."""
+    access = access_of(request)
+    found = selectors.run(int(number), access)
+    if not access.may_manage(found.harvest):
+        raise errors.Denied(code="denied")
+    try:
+        harvests.undo(found)
+        messages.success(request, "The records from before this run are back, and the source is paused.")
+    except errors.Conflict as fact:
+        messages.error(request, fact.message)
+    return redirect("registry-run", found.pk)
 
 
 @require_safe

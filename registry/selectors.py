@@ -290,6 +290,13 @@ def change_rows(found: HarvestRun, *, kind: str = "") -> Iterator[tuple[Any, ...
     return rows.values_list(*CHANGE_COLUMNS).iterator(chunk_size=2000)
 
 
+def removed_documents(source: Harvest) -> QuerySet[RunChange]:
+    """What runs of a harvest removed and no later one brought back, newest first."""
+    back = Record.objects.filter(harvest=source, identity=OuterRef("identity"))
+    found = RunChange.objects.filter(run__harvest=source, kind=RunChange.Kind.REMOVED, run__undone_at=None)
+    return found.exclude(Exists(back)).select_related("run").order_by("-id")
+
+
 # --- the folder we serve ----------------------------------------------------------------------------------------
 
 
@@ -358,7 +365,8 @@ def live_blobs(keys: Collection[str]) -> set[str]:
     for model in (Record, StagedRecord):
         live = model.objects.filter(content_sha256__in=hashes).values_list("content_sha256", flat=True)
         kept |= {by_hash[sha256] for sha256 in live.distinct()}
-    return kept
+    undoable = RunChange.objects.filter(old_sha256__in=hashes, before__isnull=False)
+    return kept | {by_hash[sha256] for sha256 in undoable.values_list("old_sha256", flat=True).distinct()}
 
 
 # --- errands ----------------------------------------------------------------------------------------------------

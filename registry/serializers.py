@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from registry.models import Harvest, HarvestRun, Record
+from registry.models import Harvest, HarvestRun, Record, RunChange
 
 # The original's words for a state that replaces the date of the last harvest.
 ACTIVE_WORDS = {"queued": "pending", "running": "harvesting"}
@@ -164,6 +164,18 @@ def run_item(run: HarvestRun) -> dict[str, Any]:
         "created_at": moment(run.created_at),
         "started_at": moment(run.started_at),
         "finished_at": moment(run.finished_at),
+        "undone_at": moment(run.undone_at),
+    }
+
+
+def removed_item(change: RunChange) -> dict[str, Any]:
+    """A document a harvest no longer has."""
+    return {
+        "identity": change.identity,
+        "title": change.title,
+        "hash": change.old_sha256 or None,
+        "run": change.run_id,
+        "removed_at": moment(change.run.finished_at),
     }
 
 

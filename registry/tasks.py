@@ -9,7 +9,7 @@ from django.conf import settings
 from core import clock
 from core import jobs as core_jobs
 from core.models import Job
-from registry.jobs import ckan, errands, finish, harvest, remove, request
+from registry.jobs import ckan, errands, finish, harvest, remove, request, undo
 
 
 def _words(job: Job) -> dict[str, str]:
@@ -37,3 +37,4 @@ clock.register(
     clock.Tick("registry.schedule", timedelta(seconds=settings.REGISTRY_SCHEDULE_SECONDS), request.queue_due)
 )
 clock.register(clock.Tick("registry.prune", timedelta(hours=1), remove.prune_runs))
+clock.register(clock.Tick("registry.prune_undo", timedelta(hours=1), undo.prune))

@@ -301,6 +301,19 @@ class Runs(ReadOnly):
     list_select_related = ["harvest", "job"]
     search_fields = ["harvest__name"]
     readonly_fields = ["progress"]
+    actions = ["undo"]
+
+    @admin.action(description="Undo the swap (the last one of a harvest, within 7 days)")
+    def undo(self, request: HttpRequest, queryset: QuerySet[HarvestRun]) -> None:
+        """Whoever may change harvests may bring their records back."""
+        if not request.user.has_perm("registry.change_harvest"):
+            raise PermissionDenied
+        for run in queryset:
+            try:
+                harvests.undo(run)
+                self.message_user(request, f"{run} was undone; the source is paused.")
+            except errors.Conflict as fact:
+                self.message_user(request, f"{run}: {fact.message}", messages.ERROR)
 
     @admin.display
     def duration(self, run: HarvestRun) -> str:

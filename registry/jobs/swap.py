@@ -29,11 +29,11 @@ class Counts:
     stale: int
 
 
-# A changed or new document.
+# A changed or new document; what it was is kept for as long as the swap may be undone.
 _NOTE_CHANGES = """
-INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256)
+INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256, before)
 SELECT %(run)s, s.identity, CASE WHEN r.id IS NULL THEN 'added' ELSE 'changed' END, s.title,
-    coalesce(r.content_sha256, ''), s.content_sha256
+    coalesce(r.content_sha256, ''), s.content_sha256, CASE WHEN r.id IS NOT NULL THEN to_jsonb(r) END
 FROM registry_stagedrecord s
 LEFT JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
 WHERE s.run_id = %(run)s AND s.outcome = 'fetched' AND r.content_sha256 IS DISTINCT FROM s.content_sha256
@@ -45,8 +45,8 @@ WITH gone AS (
     DELETE FROM registry_record r WHERE r.harvest_id = %(harvest)s AND NOT EXISTS (
         SELECT 1 FROM registry_stagedrecord s WHERE s.run_id = %(run)s AND s.identity_sha256 = r.identity_sha256)
     RETURNING r.*)
-INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256)
-SELECT %(run)s, r.identity, 'removed', r.title, r.content_sha256, ''
+INSERT INTO registry_runchange (run_id, identity, kind, title, old_sha256, new_sha256, before)
+SELECT %(run)s, r.identity, 'removed', r.title, r.content_sha256, '', to_jsonb(r)
 FROM gone r ORDER BY r.identity
 """
 

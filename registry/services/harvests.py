@@ -12,6 +12,7 @@ from core import jobs as core_jobs
 from core.models import User
 from registry import selectors
 from registry.jobs import edit, remove, request
+from registry.jobs import undo as restoring
 from registry.models import Harvest, HarvestRun
 
 # --- running ----------------------------------------------------------------------------------------------------
@@ -44,6 +45,11 @@ def cancel(run: HarvestRun) -> None:
     """Stop an active run; the harvest stays as it was before."""
     if run.state not in HarvestRun.ACTIVE or not core_jobs.cancel(run.job_id):
         raise errors.Conflict("Run is not active", code="run_not_active")
+
+
+def undo(run: HarvestRun) -> None:
+    """Bring back the records from before a harvest's last swap, and pause the source."""
+    restoring.undo(run)
 
 
 def accept_shrink(harvest: Harvest, *, user: User | None, via: str) -> HarvestRun:

@@ -128,6 +128,14 @@ class Runs(dialect.View):
         return page(request, selectors.runs_of(harvest), serializers.run_item)
 
 
+class Removed(dialect.View):
+    """The documents a harvest no longer has, newest first."""
+
+    def get(self, request: Request, uid: str) -> HttpResponseBase:
+        harvest = selectors.visible_harvest(uid, callers.access_of(request))
+        return page(request, selectors.removed_documents(harvest), serializers.removed_item)
+
+
 class Run(dialect.View):
     """One run."""
 
@@ -177,3 +185,18 @@ class Cancel(dialect.View):
             raise errors.Denied(code="denied")
         harvests.cancel(run)
         return api.json_response({"status": "success", "data": {"state": "cancelling"}})
+
+
+class Undo(dialect.View):
+    """Undo a harvest's last swap; checks as PATCH."""
+
+    allow = ("POST", "OPTIONS")
+
+    def post(self, request: Request, number: str) -> HttpResponse:
+        user: User = callers.required_token(request).user
+        access = selectors.access_of(user)
+        run = selectors.run(int(number), access)
+        if not access.may_manage(run.harvest):
+            raise errors.Denied(code="denied")
+        harvests.undo(run)
+        return api.json_response({"status": "success", "data": {"state": "undone"}})
