@@ -250,6 +250,7 @@ EXPORTS_LINK_DELIVERY: str = env.str("EXPORTS_LINK_DELIVERY", default="redirect"
 EXPORTS_DEFLATE: str = env.str("EXPORTS_DEFLATE", default="isal-1")
 EXPORTS_AUTO_BUILD: str = env.str("EXPORTS_AUTO_BUILD", default="never")
 EXPORTS_KEEP_DAYS: int = env.int("EXPORTS_KEEP_DAYS", default=0)
+EXPORTS_HEAD_FOR_ADMINS: bool = env.bool("EXPORTS_HEAD_FOR_ADMINS", default=False)
 EXPORTS_VARIANT_DAYS: int = env.int("EXPORTS_VARIANT_DAYS", default=30)
 EXPORTS_MAX_ACTIVE: int = env.int("EXPORTS_MAX_ACTIVE", default=3)
 EXPORTS_MAX_HOURLY: int = env.int("EXPORTS_MAX_HOURLY", default=30)

@@ -4,6 +4,7 @@ export of contract §2.3, the others are those of §10."""
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib import parse
 
@@ -29,10 +30,13 @@ class Variant:
 
 
 PLAIN = Variant()
+#: of a state that goes on changing: rows as lines are read from it anew, so they are not among its formats
+HEAD_FORMS = ("tgz", "zip", "tar")
 FHIR = Variant("fhir", "fhir", "fhir.tgz/", forms=("tgz",))
 CSV = Variant("csv", "csv", "csv.zip/", forms=("zip",))
 _FIXED = {variant.key: variant for variant in (FHIR, CSV)}
 _DELTA = "delta"
+_PART = "part"
 
 
 def delta_of(base: int, name: str) -> Variant:
@@ -47,6 +51,37 @@ def delta_since(moment: dt.datetime) -> Variant:
     since = stamps.iso(moment) or ""
     query = parse.urlencode({"since": since})
     return Variant(f"{_DELTA}@{since}", f"{_DELTA}_{stamps.digits(moment)}", f"{_DELTA}/", query)
+
+
+def part(locales: Sequence[str], *, retired: bool) -> Variant:
+    """The export with the names and descriptions of some locales only, or without retired rows; the plain one when
+    nothing is left out."""
+    told = {"locale": ",".join(locales)} if locales else {}
+    told |= {} if retired else {"includeRetired": "false"}
+    if not told:
+        return PLAIN
+    label = "_".join([*(["-".join(locales)] if locales else []), *([] if retired else ["active"])])
+    query = parse.urlencode(told, safe=",")
+    return Variant(f"{_PART}?{query}", label, query=query)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part's key read back; no locales: all of them."""
+
+    locales: tuple[str, ...] = ()
+    retired: bool = True
+
+
+def read_part(key: str) -> Part | None:
+    """The part a key stands for, all of it for the plain one; None when it is another variant's."""
+    if not key:
+        return Part()
+    if not key.startswith(f"{_PART}?"):
+        return None
+    told = dict(parse.parse_qsl(key.partition("?")[2]))
+    locales = tuple(told["locale"].split(",")) if "locale" in told else ()
+    return Part(locales, "includeRetired" not in told)
 
 
 @dataclass(frozen=True)
@@ -70,6 +105,9 @@ def of(key: str, *, label: str, base: int | None, base_name: str) -> Variant:
     """The variant a build was made for, from what its row keeps."""
     if key in _FIXED or not key:
         return _FIXED.get(key, PLAIN)
+    some = read_part(key)
+    if some is not None:
+        return part(some.locales, retired=some.retired)
     delta = read_delta(key)
     if delta is not None and delta.moment is not None:
         return delta_since(delta.moment)

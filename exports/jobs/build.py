@@ -88,7 +88,7 @@ def _write(run: jobs.Run, one: ExportBuild, keys: dict[str, str], announce: Anno
         if version is None:
             raise jobs.Failure("internal_error", "The version was deleted.")
         run.progress(stage="counting", done=0, total=0, percent=0, bytes=0)
-        if one.variant:
+        if one.variant or version.is_head:
             return derived.write(view, one, version, keys, functools.partial(Meter, run, announce))
         header = text.dumps(version.header)
         arrays = _arrays(version)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 from core import errors
 from exports.formats import stamps, variants
-from exports.models import RepoVersion
+from exports.models import ExportBuild, RepoVersion
 from exports.models.repos import HEAD
+
+_LONGEST = ExportBuild._meta.get_field("variant").max_length or 0
+_LONGEST_LABEL = ExportBuild._meta.get_field("label").max_length or 0
+
+_LOCALE = re.compile(r"[A-Za-z0-9@._-]{1,50}", re.ASCII)
+_MOST_LOCALES = 10
+
+
+def part(version: RepoVersion, locale: str | None, *, retired: bool) -> variants.Variant:
+    """The export, or the part of it in some locales (one, or several between commas, the first that has a name
+    showing) or without retired rows. Raises ``errors.Invalid``."""
+    locales = list(dict.fromkeys(locale.split(","))) if locale else []
+    if len(locales) > _MOST_LOCALES or not all(_LOCALE.fullmatch(one) for one in locales):
+        raise errors.Invalid(f"At most {_MOST_LOCALES} locales between commas are expected.", field="locale")
+    found = variants.part(locales, retired=retired)
+    if len(found.key) > _LONGEST or len(found.label) > _LONGEST_LABEL:
+        raise errors.Invalid("The locales are too long together.", field="locale")
+    return dataclasses.replace(found, forms=variants.HEAD_FORMS) if version.is_head else found
 
 
 def delta(version: RepoVersion, since: str | None) -> variants.Variant:

@@ -90,9 +90,14 @@ class ExportState:
 
     @property
     def is_stale(self) -> bool:
-        """The version's metadata was edited after the archive read it."""
+        """The version's metadata was edited after the archive read it; of HEAD, anything."""
         built: datetime | None = self.ready.built_from if self.ready else None
-        return built is not None and self.version.updated_at > built
+        return built is not None and last_change(self.version) > built
+
+
+def last_change(version: RepoVersion) -> datetime:
+    """When what an archive is made from was last changed: of HEAD, any content of the repository."""
+    return version.repo.write_clock if version.is_head else version.updated_at
 
 
 def ready_build(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -> ExportBuild | None:

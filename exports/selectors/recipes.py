@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core import db
-from exports.formats import envelope, text, variants
-from exports.models import RepoVersion
-from exports.selectors import deltas, documents
+from exports.formats import envelope, localized, text, variants
+from exports.models import CollectionReference, Repo, RepoVersion
+from exports.selectors import deltas, documents, rows, states
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Recipe:
     pieces: list[Piece]
     stamp: dt.datetime
     counts: dict[str, int]
+    #: the state of the version's metadata that was read, HEAD's of all its content
+    built_from: dt.datetime
 
     @property
     def arrays(self) -> list[envelope.Array]:
@@ -47,10 +49,12 @@ class Recipe:
 
 def of(view: db.Snapshot, version: RepoVersion, key: str) -> Recipe:
     """The document of a variant of a version, as the snapshot sees it."""
-    delta = variants.read_delta(key)
-    if delta is None:
+    delta, part = variants.read_delta(key), variants.read_part(key)
+    if delta is not None:
+        return _delta(view, version, delta)
+    if part is None:
         raise ValueError(f"no variant {key!r}")
-    return _delta(view, version, delta)
+    return _part(view, version, part)
 
 
 def _delta(view: db.Snapshot, version: RepoVersion, delta: variants.Delta) -> Recipe:
@@ -65,8 +69,80 @@ def _delta(view: db.Snapshot, version: RepoVersion, delta: variants.Delta) -> Re
     stamp = version.last_child_update or version.updated_at
     header = deltas.header(version, base=base, moment=delta.moment, counts=told, stamp=stamp)
     actions = {action: sum(found[action] for found in told.values()) for action in deltas.ACTIONS}
-    return Recipe(text.dumps(header), pieces, stamp, {**totals, **actions})
+    return Recipe(text.dumps(header), pieces, stamp, {**totals, **actions}, version.updated_at)
 
 
 def _lines(view: db.Snapshot, statement: deltas.Statement) -> Callable[[], Iterator[str]]:
     return lambda: (line for (line,) in view.stream(*deltas.lines(statement), size=documents.BLOCK_ROWS))
+
+
+def _part(view: db.Snapshot, version: RepoVersion, part: variants.Part) -> Recipe:
+    wanted = documents.Wanted(concepts=True, references=True, mappings=True, retired=part.retired)
+    if version.is_head:
+        # not before the snapshot: a header later than the rows shows as stale, one earlier would not
+        version.repo.refresh_from_db()
+    header = documents.header(version)
+    if part != variants.Part():
+        header = {**header, "export_variant": {"locale": list(part.locales) or None, "includeRetired": part.retired}}
+    pieces, counts, newest = [], {"references": 0}, version.last_child_update
+    for name in wanted.arrays(version):
+        if name == "references":
+            piece = _measured(name, _references(view, version))
+            counts[name] = piece.array.count
+        else:
+            piece, retired, changed = _rows(view, version, name, wanted, part.locales)
+            counts |= {name: piece.array.count, f"retired_{name}": retired}
+            newest = max(filter(None, (newest, changed)), default=None) if version.is_head else newest
+        pieces.append(piece)
+    return Recipe(text.dumps(header), pieces, newest or version.updated_at, counts, _built_from(view, version))
+
+
+def _rows(
+    view: db.Snapshot, version: RepoVersion, name: str, wanted: documents.Wanted, locales: Sequence[str]
+) -> tuple[Piece, int, dt.datetime | None]:
+    """Concepts or mappings, how many of them are retired, and when one was last changed."""
+    found = documents.rows_of(version, name, wanted)  # type: ignore[arg-type]
+    columns = "count(*), coalesce(sum(f.length), 0), count(*) FILTER (WHERE h.retired), max(h.updated_at)"
+    ((count, size, retired, changed),) = view.rows(*found.sql(columns, ordered=False))
+
+    def bodies() -> Iterator[str]:
+        for (body,) in view.stream(*found.sql("f.body"), size=documents.BLOCK_ROWS):
+            yield text.dumps(localized.concept(text.loads(body), locales)) if name == "concepts" and locales else body
+
+    if name == "concepts" and locales:
+        return _measured(name, bodies), int(retired), changed
+    return Piece(envelope.Array(name, int(count), int(size)), bodies), int(retired), changed
+
+
+def _measured(name: str, rows: Callable[[], Iterator[str]]) -> Piece:
+    """An array whose bytes are known only after it was made once."""
+    count = size = 0
+    for row in rows():
+        count, size = count + 1, size + len(row)
+    return Piece(envelope.Array(name, count, size), rows)
+
+
+def _references(view: db.Snapshot, version: RepoVersion) -> Callable[[], Iterator[str]]:
+    if not version.is_head:
+        statement, params = rows.references(version)
+        return lambda: (body for (body,) in view.stream(statement, params, size=documents.BLOCK_ROWS))
+    fields = [field.attname for field in CollectionReference._meta.concrete_fields]
+    table = CollectionReference._meta.db_table
+    statement = f"SELECT {', '.join(fields)} FROM {table} WHERE collection_id = %s ORDER BY id DESC"
+
+    def bodies() -> Iterator[str]:
+        for values in view.stream(statement, [version.repo_id], size=documents.BLOCK_ROWS):
+            reference = CollectionReference.from_db("default", fields, values)
+            reference.collection = version.repo
+            yield text.dumps(states.reference(reference))
+
+    return bodies
+
+
+def _built_from(view: db.Snapshot, version: RepoVersion) -> dt.datetime:
+    """HEAD changes with every write to its repository, a frozen version with its own metadata only."""
+    if not version.is_head:
+        return version.updated_at
+    ((clock,),) = view.rows(f"SELECT write_clock FROM {Repo._meta.db_table} WHERE id = %s", [version.repo_id])
+    moment: dt.datetime = clock
+    return moment

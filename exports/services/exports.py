@@ -46,11 +46,19 @@ def request(
         states = {one.state for one in found if one.version_id == version.pk and one.variant == variant.key}
         if states.intersection(ACTIVE):
             return Requested(None, "active")
-        if not force and BuildState.READY in states:
+        # HEAD goes on changing, so an older archive of it is no reason not to build
+        is_old = version.is_head and any(_is_outdated(one, version, variant) for one in found)
+        if not force and BuildState.READY in states and not is_old:
             return Requested(None, "ready")
         if counted is not None:
             _check_quota([one for one in found if one.requested_by_id == counted.pk])
         return Requested(build.start(version, user=user, force=force, variant=variant), "created")
+
+
+def _is_outdated(one: ExportBuild, version: RepoVersion, variant: variants.Variant) -> bool:
+    if (one.version_id, one.variant, one.state) != (version.pk, variant.key, BuildState.READY):
+        return False
+    return one.built_from is not None and builds.last_change(version) > one.built_from
 
 
 def _of_interest(version: RepoVersion, variant: variants.Variant, counted: User | None) -> list[ExportBuild]:
@@ -59,7 +67,9 @@ def _of_interest(version: RepoVersion, variant: variants.Variant, counted: User 
     if counted is not None:
         mine = Q(requested_by=counted)
         wanted |= mine & Q(state__in=ACTIVE) | mine & Q(created_at__gt=timezone.now() - _HOUR)
-    found = ExportBuild.objects.filter(wanted).only("version_id", "variant", "requested_by_id", "state", "created_at")
+    found = ExportBuild.objects.filter(wanted).only(
+        "version_id", "variant", "requested_by_id", "state", "built_from", "created_at"
+    )
     return list(found.order_by("created_at"))
 
 

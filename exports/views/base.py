@@ -78,8 +78,12 @@ class View(api.View):
         found = self.load(uri, version)
         self.rights = access.over_repo(self.user, self.repo, member_of=repos.membership_of(found))
         self.rights.demand("read", self.user)
-        if self.refuses_head and version == HEAD and self.request.method != "OPTIONS":
+        if self.refuses_head and version == HEAD and self.request.method != "OPTIONS" and not self.takes_head():
             raise HeadRefused(self.request.method or "")
+
+    def takes_head(self) -> bool:
+        """Whether this caller is let at the HEAD version all the same."""
+        return False
 
     def load(self, uri: str, version: str) -> Repo | RepoVersion:
         """The repository or version, with the viewer's membership."""

@@ -1,6 +1,6 @@
 """The export of a version: asked for, watched, fetched, deleted (contract §2.3, §2.4)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import shortcuts
 from django.conf import settings
@@ -26,6 +26,8 @@ class _OfVersion(base.View):
 
     finds = "version"
     refuses_head = True
+    #: whether this may be had of HEAD, by the repository's administrators
+    has_head: ClassVar[bool] = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.words: dialect.Statuses = dialect.STATUSES[settings.EXPORTS_DIALECT]
@@ -33,10 +35,15 @@ class _OfVersion(base.View):
         self.request = request
         super().initial(request, *args, **kwargs)
 
+    def takes_head(self) -> bool:
+        return bool(self.has_head and settings.EXPORTS_HEAD_FOR_ADMINS and self.rights.admin)
+
     def known(self) -> builds.ExportState | None:
         """The state a refusal may tell of: only to who has been let as far as the version."""
         if getattr(self, "version", None) is None or not self.rights.read:
             return None
+        if self.version.is_head and not self.takes_head():
+            return builds.ExportState(self.version, None, None)
         try:
             return builds.state_of(self.version, self.variant())
         except errors.Invalid:
@@ -59,8 +66,9 @@ class _OfVersion(base.View):
                 self.applied = f"ocl-dialect={value.strip(chr(34))}"
 
     def variant(self) -> variants.Variant:
-        """Which export of the version this is about."""
-        return variants.PLAIN
+        """Which export of the version this is about: the plain one, or the part of it that parameters ask for."""
+        query = self.request.query_params
+        return asked.part(self.version, query.get("locale"), retired=self.flag("includeRetired", default=True))
 
     def form(self, variant: variants.Variant) -> str:
         """The archive format asked for: ``?format=``, else ``Accept``, else the setting; never 406."""
@@ -142,7 +150,7 @@ class Export(_OfVersion):
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         response = HttpResponse(b"", content_type="application/json")
         is_head = getattr(self, "version", None) is not None and self.version.is_head
-        response["Allow"] = "OPTIONS" if is_head else "GET, POST, DELETE, HEAD, OPTIONS"
+        response["Allow"] = "OPTIONS" if is_head and not self.takes_head() else "GET, POST, DELETE, HEAD, OPTIONS"
         return response
 
     # -- answers ------------------------------------------------------------------------------------------------
@@ -227,6 +235,8 @@ class Status(_OfVersion):
 
 
 class OfDelta(_OfVersion):
+    has_head = False
+
     def variant(self) -> variants.Variant:
         return asked.delta(self.version, self.request.query_params.get("since"))
 
@@ -240,6 +250,8 @@ class DeltaStatus(OfDelta, Status):
 
 
 class OfFhir(_OfVersion):
+    has_head = False
+
     def variant(self) -> variants.Variant:
         return variants.FHIR
 
@@ -253,6 +265,8 @@ class FhirStatus(OfFhir, Status):
 
 
 class OfTables(_OfVersion):
+    has_head = False
+
     def variant(self) -> variants.Variant:
         return variants.CSV
 

@@ -34,7 +34,7 @@ def write(
         meter.stage("publishing")
     return {
         "last_updated": recipe.stamp,
-        "built_from": version.updated_at,
+        "built_from": recipe.built_from,
         "header": recipe.header,
         "json_size": size,
         "json_sha256": archive.json_sha256.hexdigest(),
