@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("curl ")]
 #: what the page says of each, by a word of the line; the last match counts
 ANSWERS = {
-    "curl": "200", "curl -i $HOST": "303", "curl -i \"$HOST": "204", "-X POST": "201",
+    "curl": "200", "curl -i $HOST": "303", "curl -i \"$HOST": "303", "-X POST": "201",
     '-X POST -H "Authorization: Token $TOKEN" $HOST': "202", '-X POST -H "Authorization: Token $TOKEN" "$HOST': "202",
     "-X PUT": "201", "-X DELETE": "200", "users/login": "200", "bulk-import": "202",
 }  # fmt: skip
@@ -50,7 +50,8 @@ def test_commands(demo: dict[str, str], tmp_path: pathlib.Path) -> None:
         assert statuses, (command, done.stdout)
         assert statuses[-1] == wanted, (command, done.stdout)
         seen.append(wanted)
-    assert {"200", "201", "202", "204", "303"} == set(seen)
+        if wanted == "202":
+            jobs.run_queued()
+    assert {"200", "201", "202", "303"} == set(seen)
     assert (tmp_path / "CIEL.tgz").read_bytes()[:2] == b"\x1f\x8b"
-    jobs.run_queued()
     assert Job.objects.get(kind="exports.import").state == "succeeded"
