@@ -20,7 +20,6 @@ _VERSION = rf"{_REPO}/(?P<version>{_ID})"
 _ROWS = r"(?P<rows>concepts|mappings)"
 _ROW = rf"{_ROWS}/(?P<row>[^/]+)"
 _LABELS = r"(?P<labels>names|descriptions)"
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OWNERS: list[tuple[str, dict[str, Any]]] = [
     (rf"orgs/(?P<org>{_ID})", {}),
     (rf"users/(?P<username>{_ID})", {}),
@@ -40,7 +39,7 @@ def _of_owner(owner: str, extra: dict[str, Any]) -> Iterator[URLPattern]:
         (repo, repos.OneRepo),
         (f"{repo}/versions", repos.Versions),
         (f"{repo}/webhooks", webhooks.Webhooks),
-        (f"{repo}/webhooks/(?P<hook>{_UUID})", webhooks.OneWebhook),
+        (f"{repo}/webhooks/(?P<hook>[^/]+)", webhooks.OneWebhook),
         (f"{repo}/references", collections.References),
         (f"{repo}/expansions", collections.Expansions),
         (f"{repo}/expansions/(?P<expansion>{_ID})", collections.OneExpansion),

@@ -1,5 +1,6 @@
 """The webhooks of a repository, for its administrators (contract §10.5)."""
 
+import re
 from typing import Any
 
 from django.http import HttpResponse
@@ -12,6 +13,8 @@ from exports.models import Webhook
 from exports.serializers import webhooks as serializer
 from exports.services import webhooks as services
 from exports.views import base, lists
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class _OfAdmins(base.View):
@@ -45,7 +48,9 @@ class OneWebhook(_OfAdmins):
 
     def find(self, *, hook: str = "", **kwargs: Any) -> None:
         super().find(**kwargs)
-        found = Webhook.objects.filter(repo=self.repo, pk=hook).select_related("repo").first()
+        found = None
+        if _UUID.fullmatch(hook):
+            found = Webhook.objects.filter(repo=self.repo, pk=hook).select_related("repo").first()
         if found is None:
             raise errors.NotFound
         self.hook = found
