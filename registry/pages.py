@@ -22,6 +22,7 @@ from core import views as core_views
 from core.models import User
 from registry import forms, selectors, serializers
 from registry.formats import report
+from registry.jobs import ckan
 from registry.jobs import edit as edits
 from registry.jobs import preview as previews
 from registry.jobs import undo as undoing
@@ -38,6 +39,7 @@ SORTS: Final = {
     "last": (F("last_finished").desc(nulls_last=True), "name"),
 }
 REFRESH_SECONDS: Final = 3
+CKAN_REFRESH_SECONDS: Final = 30
 
 View = Callable[..., HttpResponseBase]
 
@@ -322,10 +324,28 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
         "changes": list(found.changes.order_by("id")[:50]),
         "issues": list(found.issues.order_by("severity", "id")[:50]),
         "may_manage": access.may_manage(found.harvest),
+        "has_ckan_job": access.may_manage(found.harvest) and bool(ckan.job_of(found)),
         "may_undo": access.may_manage(found.harvest) and undoing.may_undo(found),
         "may_accept": found.failure_code in ("shrink_guard", "empty_listing") and access.may_manage(found.harvest),
     }
     return render(request, "registry/run.html", context)
+
+
+@login_required
+@require_safe
+@facts_as_pages
+def ckan_job(request: HttpRequest, number: str) -> HttpResponse:
+    """How far CKAN is with what a run asked of it."""
+    access = access_of(request)
+    found = selectors.run(int(number), access)
+    if not access.may_manage(found.harvest):
+        raise errors.Denied(code="denied")
+    if throttle.hit("registry.ckan", str(request.user.pk), 30, 600):
+        status = ckan.JobStatus(problem="That were many questions. Try again in some minutes.")
+    else:
+        status = ckan.status(found)
+    refresh = CKAN_REFRESH_SECONDS if status.state and not status.finished else 0
+    return render(request, "registry/ckan_job.html", {"run": found, "status": status, "refresh": refresh})
 
 
 @require_safe

@@ -50,6 +50,7 @@ urlpatterns: list[URLPattern] = [
         pages.report_file,
         name="registry-report",
     ),
+    re_path(rf"^registry/runs/{NUMBER}/ckan/?\Z", pages.ckan_job, name="registry-ckan"),
     re_path(rf"^registry/runs/{NUMBER}/undo/?\Z", pages.undo, name="registry-undo"),
     re_path(rf"^registry/runs/{NUMBER}/cancel/?\Z", pages.cancel, name="registry-cancel"),
     re_path(r"^registry/register/?\Z", pages.register, name="registry-register"),

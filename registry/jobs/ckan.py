@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -13,6 +15,7 @@ from core import jobs as core_jobs
 from registry.models import HarvestRun
 
 SECONDS = 10.0
+ASKED = "ok: job "
 
 
 def work(attempt: core_jobs.Run) -> dict[str, Any]:
@@ -34,7 +37,52 @@ def ask(url: str) -> str:
         return f"failed: {error.message}"
     except (KeyError, TypeError, ValueError):
         return "failed: the answer is not CKAN's"
-    return f"ok: job {job.get('id', '')}"
+    return f"{ASKED}{job.get('id', '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How far CKAN is with the job a run asked for; `problem` says why that is not known."""
+
+    state: str = ""
+    gathered: str = ""
+    finished: str = ""
+    stats: dict[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+
+def job_of(run: HarvestRun) -> str:
+    """The id of the CKAN job a run asked for, or empty."""
+    name = run.ckan_outcome.removeprefix(ASKED)
+    return name if name != run.ckan_outcome and re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) else ""
+
+
+def status(run: HarvestRun) -> JobStatus:
+    """Ask CKAN for the job of a run (`harvest_job_show`); only an allowed host is asked, and gets the key."""
+    job, url = job_of(run), run.harvest.ckan_harvest_url or run.harvest.organization.ckan_harvest_url
+    if not job:
+        return JobStatus(problem="This run has no CKAN job.")
+    if (urlsplit(url).hostname or "") not in settings.REGISTRY_CKAN_HOSTS:
+        return JobStatus(problem="The host is not in REGISTRY_CKAN_HOSTS.")
+    try:
+        told = _action(urljoin(url, f"/api/3/action/harvest_job_show?id={job}"))
+    except (egress.Blocked, egress.Failed, egress.TooLarge) as error:
+        return JobStatus(problem=error.message)
+    except (KeyError, TypeError, ValueError):
+        return JobStatus(problem="The answer is not CKAN's.")
+    stats = told.get("stats")
+    counts = stats if isinstance(stats, dict) else {}
+    return JobStatus(
+        state=_word(told.get("status")),
+        gathered=_word(told.get("gather_finished")),
+        finished=_word(told.get("finished")),
+        stats={_word(name): count for name, count in counts.items() if type(count) is int},
+    )
+
+
+def _word(value: Any) -> str:
+    """A short text of a remote answer; anything else is empty."""
+    return value[:100] if isinstance(value, str) else ""
 
 
 def _action(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

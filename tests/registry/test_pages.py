@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from core import jobs
+from core import egress, jobs
 from core.models import EmailAddress, Mail, User
 from registry.demo import source as demo_source
 from registry.formats import samples
@@ -297,6 +298,39 @@ def test_reports_of_an_unpublished_source(signed_in: Client, client: Client, add
         assert (answer.status_code, "attachment" in answer["Content-Disposition"]) == (200, True)
         assert body.count(b"added") == (6 if link.endswith("changes.csv") else 0)
         assert stranger.get(link).status_code == 404
+
+
+def test_ckan_job(
+    signed_in: Client, client: Client, add_harvest: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X47: a run's page leads its owner to the state of its CKAN job; only allowed hosts are asked."""
+    made = run(add_harvest(ckan_harvest_url="http://ckan.example.org/harvest/pacioos-waf"))
+    asked: list[str] = []
+    told = b'{"success":true,"result":{"status":"Finished","finished":"2026-11-22","stats":{"added":3,"x":"<b>"}}}'
+
+    def answer(method: str, url: str, **options: Any) -> Any:
+        asked.append(url)
+        assert options["redirects"] == 0
+        return egress.Response(200, None, url, told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(egress, "request", answer)
+    path = f"/registry/runs/{made.pk}/ckan"
+    assert b"has no CKAN job" in signed_in.get(path).content
+    HarvestRun.objects.filter(pk=made.pk).update(ckan_outcome="ok: job ab-1")
+    assert path.encode() in signed_in.get(f"/registry/runs/{made.pk}").content
+    assert b"REGISTRY_CKAN_HOSTS" in signed_in.get(path).content
+    assert asked == []
+    settings.REGISTRY_CKAN_HOSTS = ["ckan.example.org"]
+    page = signed_in.get(path).content.decode()
+    assert asked == ["http://ckan.example.org/api/3/action/harvest_job_show?id=ab-1"]
+    assert "<strong>Finished</strong>" in page
+    assert "<dt>Added</dt><dd>3</dd>" in page
+    assert "<b>" not in page
+    told = b"<html>"
+    assert b"not CKAN" in signed_in.get(path).content
+    HarvestRun.objects.filter(pk=made.pk).update(ckan_outcome="ok: job ../../evil?x=1")
+    assert b"has no CKAN job" in signed_in.get(path).content
+    assert Client().get(path).status_code == 302
 
 
 def test_page_queries(signed_in: Client, add_harvest: Add) -> None:
