@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 
+import structlog
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Min
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
@@ -17,6 +19,8 @@ from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core import apps
+
+log = structlog.get_logger(__name__)
 
 REQUESTS = Counter("quincunx_requests_total", "Requests answered.", ["app", "method", "status"])
 SECONDS = Histogram("quincunx_request_seconds", "Seconds to the first byte of the answer.", ["app"])
@@ -63,4 +67,9 @@ def exposition() -> bytes:
     tables = CollectorRegistry()
     tables.register(JobTable())
     tables.register(AppMetrics())
-    return shared + generate_latest(tables)
+    try:
+        return shared + generate_latest(tables)
+    except (OperationalError, InterfaceError) as error:
+        # What was counted is worth telling most when the database is away.
+        log.warning("tables_not_measured", error=str(error)[:200])
+        return shared

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 
-from core import metrics
+from core import api, errors, metrics, views
 
 log = structlog.get_logger("quincunx.request")
 
@@ -89,6 +90,28 @@ class Hosts(CommonMiddleware):
 
 def _is_probe(request: HttpRequest) -> bool:
     return request.path_info.removesuffix("/") in PROBES
+
+
+class Failures:
+    """Pages say what is foreseeable: 503 while the database is away, 400 for what no database can be asked.
+
+    The views of the APIs say it in the words of their API before this is asked (``core.api``).
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Called by Django for what a view raised; None has it become a 500."""
+        if isinstance(exception, (OperationalError, InterfaceError, DataError)):
+            return views.failed(request, api.as_fact(exception))
+        if isinstance(exception, ValueError) and "NUL" in str(exception):
+            # The driver's own refusal; forms refuse it before, the filters of the admin do not.
+            return views.failed(request, errors.Invalid("The request cannot be read."))
+        return None
 
 
 class ApiHosts:

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from core import announce, api, blobs, errors, metrics
@@ -109,6 +110,22 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     if "text/html" in request.headers.get("Accept", ""):
         return render(request, "core/not_found.html", status=404)
     return PLAIN.error(request, errors.NotFound("There is nothing at this address."))
+
+
+def failed(request: HttpRequest, fact: errors.Fact) -> HttpResponseBase:
+    """The core's answer to a fact: a page for browsers, which needs nothing of the database, else problem details."""
+    answer = PLAIN.error(request, fact)
+    if "text/html" not in request.headers.get("Accept", ""):
+        return answer
+    # Without the request: the frame asks for nobody's session, which may be what failed.
+    page = HttpResponse(render_to_string("core/failed.html", _what_failed(fact)), status=answer.status_code)
+    if answer.has_header("Retry-After"):
+        page["Retry-After"] = answer["Retry-After"]
+    return page
+
+
+def _what_failed(fact: errors.Fact) -> dict[str, Any]:
+    return {"is_passing": isinstance(fact, errors.Unavailable), "contact_email": settings.CONTACT_EMAIL}
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

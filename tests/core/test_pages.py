@@ -53,6 +53,14 @@ def test_probes_may_come_by_address(client: Client, path: str) -> None:
     assert client.get("/docs/", headers={"Host": "quincunx.example.org"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/admin/core/job/?kind=%00", "/admin/core/mail/?state__exact=%00"])
+def test_a_nul_is_refused_everywhere(client: Client, path: str) -> None:
+    client.force_login(User.objects.create_superuser("staff"))
+    assert client.get(path).status_code == 400
+    page = client.get(path, headers={"Accept": "text/html"})
+    assert (page.status_code, "This cannot be understood" in page.content.decode()) == (400, True)
+
+
 def test_metrics_show_jobs_whichever_process_did_them(client: Client) -> None:
     now = timezone.now()
     for state, finished_at in (("succeeded", now), ("succeeded", now - timedelta(hours=2)), ("queued", None)):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http.cookiejar import CookieJar
 
 import pytest
+import requests
 from django.db import InterfaceError, OperationalError, connection
 
 from core import jobs, mail
@@ -119,6 +120,16 @@ def queue_when_up(subject: str) -> bool:
 
 def test_database_down_pages_and_probes_say_so(web: house.Web, postgres: server.Server) -> None:
     postgres.stop()
-    assert [status(web, "/readyz"), status(web, "/livez")] == [503, 200]
+    assert [status(web, "/readyz"), status(web, "/livez"), status(web, "/metrics")] == [503, 200, 200]
+    for path in ("/docs/", "/accounts/login", "/accounts/", "/admin/", "/portal/", "/nosuch"):
+        # A visitor whose session must be looked up.
+        headers = {"Cookie": f"sessionid={'x' * 32}", "Accept": "text/html"}
+        page = requests.get(web.base_url + path, headers=headers, allow_redirects=False, timeout=20)
+        assert (page.status_code, page.headers["Retry-After"], "try again" in page.text) == (503, "30", True), path
+        plain = requests.get(web.base_url + path, headers={"Cookie": headers["Cookie"]}, timeout=20)
+        assert (plain.status_code, plain.headers["Content-Type"]) in (
+            (503, "application/problem+json"),
+            (404, "application/problem+json"),  # needs no session
+        )
     postgres.start()
     assert status(web, "/readyz") == 200
