@@ -156,7 +156,7 @@ def download(request: HttpRequest, ident: str) -> HttpResponseBase:
         "download": found,
         "body": body,
         "query": json.dumps(asked.seven, ensure_ascii=False, indent=2) if asked else "",
-        "refresh": None if body["complete"] else REFRESH,
+        "refresh": None if body["complete"] or "still" in request.GET else REFRESH,
         "may_cancel": not body["complete"] and bool(_token(request, str(found.uuid))),
         "citations": list(citation.FORMATS),
     }
@@ -190,14 +190,13 @@ def cancel(request: HttpRequest, ident: str) -> HttpResponseBase:
 def fields(request: HttpRequest) -> HttpResponseBase:
     """Every field a query may name, with what can be asked of it."""
     tables = [("Records", _rows(terms.RECORD_TERMS)), ("Media records", _rows(terms.MEDIA_TERMS))]
-    return render(request, "downloads/fields.html", {"tables": tables, "operators": parse.OPERATORS})
+    kinds = [(kind, _EXAMPLES[name]) for name, kind in _KINDS.items()]
+    context = {"tables": tables, "operators": parse.OPERATORS, "kinds": kinds}
+    return render(request, "downloads/fields.html", context)
 
 
 def _rows(table: tuple[terms.Term, ...]) -> list[dict[str, Any]]:
-    return [
-        {"term": term, "kind": _KINDS[term.kind], "example": _EXAMPLES[term.kind], "sources": ", ".join(term.sources)}
-        for term in table
-    ]
+    return [{"term": term, "kind": _KINDS[term.kind], "sources": ", ".join(term.sources)} for term in table]
 
 
 @login_not_required

@@ -10,6 +10,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 
 from downloads.admin.lists import BigList, one_of
 from downloads.models import IngestRun, RejectedRow
@@ -24,6 +26,7 @@ class IngestRuns(BigList):
     list_filter = ("state", "created_at")
     search_fields = ("source", "recordset__name")
     list_select_related = ("job",)
+    exclude = ("report",)
     readonly_fields = ("stage", "counts")
 
     @admin.display(description="stage")
@@ -34,7 +37,11 @@ class IngestRuns(BigList):
 
     @admin.display(description="report")
     def counts(self, run: IngestRun) -> str:
-        return json.dumps(run.report, ensure_ascii=False, indent=1)
+        link = ""
+        if run.report.get("rejected"):
+            address = reverse("admin:downloads_rejectedrow_changelist")
+            link = format_html('<p><a href="{}?run={}">The rows that were set aside</a></p>', address, run.pk)
+        return format_html("<pre>{}</pre>{}", json.dumps(run.report, ensure_ascii=False, indent=1), link)
 
     @admin.display(description="read")
     def read(self, run: IngestRun) -> Any:

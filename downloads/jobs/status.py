@@ -119,7 +119,7 @@ def v2_body(download: Download, base_url: str, *, position: int | None = None) -
         build = download.build
         body |= {
             "download_url": file_url(download, base_url),
-            "rows": build.rows,
+            "rows": _rows(download, found, build),
             "bytes": build.size,
             "sha256": build.sha256,
             "data_version": download.data_version,
@@ -127,6 +127,15 @@ def v2_body(download: Download, base_url: str, *, position: int | None = None) -
     elif word == "FAILURE":
         body["error"] = download.error
     return body
+
+
+def _rows(download: Download, found: request.DownloadRequest, build: Build) -> dict[str, int]:
+    """Rows per file. A build knows a bare file by its own name; here it has that of the download."""
+    rows: dict[str, int] = build.rows
+    name = members.file_name(
+        str(download.uuid), form=download.form, core_type=download.core_type, core_source=found.core_source
+    )
+    return rows if name.endswith(".zip") else dict.fromkeys([name], sum(rows.values()))
 
 
 def webhook_payload(download: Download, base_url: str) -> str:
