@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -14,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 
 from downloads import services
 from downloads.admin.lists import BigList, acted, one_of
-from downloads.jobs import notices, status
+from downloads.jobs import status
 from downloads.models import Build, BuildPart, Claim, Download, Notification, Quota
 from downloads.selectors import request as asking
 
@@ -102,7 +103,12 @@ class Downloads(BigList):
 
     @admin.display(description="query")
     def query(self, download: Download) -> str:
-        return notices.shown_query(download)[:120]
+        """What was asked for, without the options: these have columns and filters of their own."""
+        asked = status.asked(download)
+        if asked is None:
+            return status.UNREADABLE
+        given = {name: query for name, query in (("", asked.rq), ("media: ", asked.mq)) if query is not None}
+        return " ".join(name + json.dumps(query, ensure_ascii=False) for name, query in given.items())[:120]
 
     @admin.display(description="stage")
     def stage(self, download: Download) -> str:

@@ -97,7 +97,7 @@ def shown_query(download: Download) -> str:
 def ready_text(download: Download, base_url: str) -> str:
     """The body of the mail that brings the link."""
     build = download.build
-    rows = "\n".join(f"  {name}: {count}" for name, count in (build.rows if build else {}).items())
+    rows = "\n".join(f"  {name}: {count}" for name, count in status.rows(download).items())
     size = build.size if build else 0
     sha256 = build.sha256 if build else ""
     return (

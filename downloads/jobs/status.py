@@ -119,7 +119,7 @@ def v2_body(download: Download, base_url: str, *, position: int | None = None) -
         build = download.build
         body |= {
             "download_url": file_url(download, base_url),
-            "rows": _rows(download, found, build),
+            "rows": rows(download),
             "bytes": build.size,
             "sha256": build.sha256,
             "data_version": download.data_version,
@@ -129,13 +129,16 @@ def v2_body(download: Download, base_url: str, *, position: int | None = None) -
     return body
 
 
-def _rows(download: Download, found: request.DownloadRequest, build: Build) -> dict[str, int]:
-    """Rows per file. A build knows a bare file by its own name; here it has that of the download."""
-    rows: dict[str, int] = build.rows
+def rows(download: Download) -> dict[str, int]:
+    """Rows per file of a finished download. A build knows a bare file by its own name; here it has the download's."""
+    found, build = asked(download), download.build
+    if found is None or build is None:
+        return {}
+    counted: dict[str, int] = build.rows
     name = members.file_name(
         str(download.uuid), form=download.form, core_type=download.core_type, core_source=found.core_source
     )
-    return rows if name.endswith(".zip") else dict.fromkeys([name], sum(rows.values()))
+    return counted if name.endswith(".zip") else {name: sum(counted.values())}
 
 
 def webhook_payload(download: Download, base_url: str) -> str:

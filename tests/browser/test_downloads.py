@@ -242,7 +242,10 @@ def test_admin_downloads(browser: Any, base: str) -> None:
     Download.objects.filter(pk=failed.pk).update(state=Download.State.FAILED, error="The file could not be stored.")
     log_in(browser, base, "/admin/downloads/download/")
     browser.locator("#result_list").wait_for()
-    assert browser.locator("#result_list tbody tr").count() == 3
+    rows = browser.locator("#result_list tbody tr")
+    assert rows.count() == 3
+    assert '{"genus": "acer"}' in rows.last.locator(".field-query").inner_text()
+    assert "100.0" in rows.last.locator(".field-percent").inner_text()
     picture(browser, "admin-downloads")
     for action, download, said in (
         ("Pin", done, "1 pinned."),

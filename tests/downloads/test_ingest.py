@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 
 from core import blobs, jobs
 from downloads import services
@@ -394,6 +394,52 @@ def test_readings(tmp_path: Path) -> None:
     with zipfile.ZipFile(making.archive(tmp_path, making.specimens(2), package="f")) as source:
         source.extractall(folder)
     assert making.bring_in(folder).added == 2
+
+
+@pytest.mark.parametrize(
+    ("spelt", "sign"),
+    [
+        (",", ","),
+        ("\\t", "\t"),
+        ("tab", "\t"),
+        ("0x09", "\t"),
+        ("&#9;", "\t"),
+        ("&amp;#9;", "\t"),
+        ("||", "||"),
+        ("|", "|"),
+        (";", ";"),
+    ],
+)
+def test_delimiters(tmp_path: Path, spelt: str, sign: str) -> None:
+    """Every delimiter of contract 6.2, however its descriptor spells it."""
+    path = tmp_path / "cut.zip"
+    meta = (
+        f'<archive xmlns="http://rs.tdwg.org/dwc/text/"><core fieldsTerminatedBy="{spelt}" ignoreHeaderLines="1" '
+        'rowType="http://rs.tdwg.org/dwc/terms/Occurrence"><files><location>a.txt</location></files><id index="0"/>'
+        '<field index="1" term="http://rs.tdwg.org/dwc/terms/genus"/>'
+        '<field index="2" term="http://rs.tdwg.org/dwc/terms/locality"/></core></archive>'
+    )
+    rows = (["id", "genus", "locality"], ["7", "Acer", '"left, of; the | gate"' if sign != "||" else "left"])
+    _zip(path, {"meta.xml": meta.encode(), "a.txt": "\n".join(map(sign.join, rows)).encode()})
+    assert making.bring_in(path).added == 1
+    place = "left" if sign == "||" else "left, of; the | gate"
+    assert current()["7"].raw == {"id": "7", "dwc:genus": "Acer", "dwc:locality": place}
+
+
+def test_exit_statuses(tmp_path: Path, running_house: Any) -> None:
+    """D43: the command ends with 1 when an archive is refused, 2 when it is told nonsense; nothing is written."""
+    broken = _truncated(tmp_path / "cut.zip")
+    with pytest.raises(SystemExit) as ended:
+        call_command("ingest_dwca", str(broken))
+    assert ended.value.code == 1
+    with pytest.raises(SystemExit) as ended:
+        ManagementUtility(["manage.py", "ingest_dwca", "x.zip", "--recordset", "nonsense"]).execute()
+    assert ended.value.code == 2
+    with pytest.raises(SystemExit) as ended:
+        ManagementUtility(["manage.py", "ingest_dwca"]).execute()
+    assert ended.value.code == 2
+    assert not Record.objects.exists()
+    assert not StoreVersion.objects.exists()
 
 
 def test_links_and_attached_rows(tmp_path: Path) -> None:

@@ -81,3 +81,21 @@ def test_who_withdraws_is_not_told() -> None:
     run(first.download.build)
     assert list(Mail.objects.values_list("to", flat=True)) == ["b@example.org"]
     assert not WebhookDelivery.objects.exists()
+
+
+def test_what_a_mail_says(settings: Any) -> None:
+    """D24: link, rows, size, checksum, query and expiry; the query is short, escaped, and nothing in it is a link."""
+    evil = {"genus": ["http://evil.example.org/\r\nBcc: x@example.org", "Ñ" * 2000]}
+    download = making.built({"or": [{"genus": "acer"}, evil]}, form="csv", email="a@example.org")
+    assert download.build is not None
+    (text,) = Mail.objects.values_list("body", flat=True)
+    link = f"{making.BASE}/downloads/{download.uuid}.csv"
+    for said in (link, f"  {download.uuid}.records.csv: 2\n", f"Size: {download.build.size} bytes"):
+        assert said in text
+    assert f"SHA-256: {download.build.sha256}" in text
+    assert f"{download.expires_at:%Y-%m-%d}" in text
+    assert text.count("://") == 1, "the download's own link and no other"
+    (query,) = (line for line in text.splitlines() if line.startswith("Query: "))
+    assert "http:/ /evil.example.org/\\r\\nBcc" in query
+    assert "\\u00d1" in query
+    assert len(query) <= len("Query: ") + 1000

@@ -660,5 +660,6 @@ def test_forms_over_http(client: Client) -> None:
         whole = client.head(link)
         assert whole.status_code == 200
         if not options["form"].startswith("dwca-"):  # the one file goes by the name it is saved under
-            assert [f'attachment; filename="{name}"' for name in done["rows"]] == [whole["Content-Disposition"]]
+            (name,) = done["rows"]
+            assert f'filename="{name}"' in whole["Content-Disposition"]
         assert client.get(link).status_code == 302
