@@ -16,6 +16,7 @@ from django.utils import timezone
 from core import jobs
 from core.models import User
 from downloads.models import Download, IngestRun, Record, Recordset, RejectedRow
+from tests import house
 from tests.downloads import making
 
 Look = Callable[[str], None]
@@ -203,13 +204,10 @@ def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Pa
     assert not IngestRun.objects.filter(source="abies.zip").exists()
     browser.set_input_files("input[type=file]", str(path))
     browser.get_by_role("button", name="Upload archive").click()
-    browser.wait_for_load_state()
+    browser.wait_for_url("**/ingestrun/*/change/")
     run = IngestRun.objects.get(source="abies.zip")
-    for _ in range(60):
-        browser.goto(f"{base}/admin/downloads/ingestrun/{run.pk}/change/")
-        if "done" in browser.locator("#content").inner_text().lower():
-            break
-        browser.wait_for_timeout(250)
+    house.wait_for(lambda: IngestRun.objects.get(pk=run.pk).state == IngestRun.State.DONE, what="the ingest")
+    browser.reload()
     text = browser.locator("#content").inner_text()
     picture(browser, "admin-run")
     assert "duplicate_identifier" in text
@@ -219,7 +217,7 @@ def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Pa
     picture(browser, "admin-runs")
     browser.goto(f"{base}/admin/downloads/ingestrun/{run.pk}/change/")
     browser.get_by_role("link", name="The rows that were set aside").click()
-    assert browser.locator("#result_list tbody tr").count() == 1
+    browser.locator("#result_list tbody tr").wait_for()  # one, or this fails
     picture(browser, "admin-rejects")
 
 
@@ -227,7 +225,8 @@ def act(page: Any, name: str, ident: object) -> str:
     """Choose an action for one row of a list; what the admin says then."""
     page.locator(f"input.action-select[value='{ident}']").check()
     page.locator("select[name=action]").select_option(label=name)
-    page.locator("button[name=index]").click()
+    with page.expect_navigation():
+        page.locator("button[name=index]").click()
     return str(page.locator(".messagelist").inner_text())
 
 
