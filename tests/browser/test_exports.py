@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,3 +146,40 @@ def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:
     assert ExportBuild.objects.get().state == "cancelled"
     plain.goto(f"{web.base_url}/exports/?q=nothing-like-it")
     assert plain.get_by_text("Nothing found.").count() == 1
+
+
+def test_admin_actions(browser: Any, web: house.Web, cut: World) -> None:
+    """X59: in the admin: export now, cancel, release; a token whose secret is shown once."""
+    cut.staff.is_superuser = True
+    cut.staff.save()
+    base = f"{web.base_url}/admin"
+    browser.goto(f"{base}/login/?next=/admin/exports/repoversion/")
+    browser.fill("#id_username", "boss")
+    browser.fill("#id_password", PASSWORD)
+    browser.click("input[type=submit]")
+
+    def act(action: str, told: str) -> None:
+        browser.locator("input.action-select").first.check()
+        browser.locator("select[name=action]").select_option(label=action)
+        browser.get_by_role("button", name="Run").or_(browser.get_by_role("button", name="Go")).first.click()
+        browser.get_by_text(told).wait_for()
+
+    act("Release", "1 released.")
+    act("Export now", "1 asked for.")
+    assert ExportBuild.objects.get().state == "queued"
+    browser.goto(f"{base}/exports/exportbuild/")
+    act("Cancel", "1 cancelled.")
+    assert ExportBuild.objects.get().state == "cancelled"
+    browser.goto(f"{base}/exports/exportstoken/add/")
+    browser.locator(".select2-selection").click()
+    browser.locator(".select2-search__field").fill("outsider")
+    browser.locator(".select2-results__option", has_text="outsider").click()
+    browser.fill("#id_label", "tool")
+    browser.locator("input[name=_save]").click()
+    told = browser.get_by_text("it is shown only now").inner_text()
+    secret = re.search("[0-9a-f]{40}", told)
+    assert secret is not None
+    assert conftest.Api(secret[0]).get("/user/").json()["username"] == "outsider"
+    browser.goto(f"{base}/exports/exportstoken/")
+    assert secret[0] not in browser.content()
+    assert secret[0][:6] in browser.content()
