@@ -95,8 +95,8 @@ def write(folder: pathlib.Path, count: int) -> None:
     ):
         with (folder / f"{name}.copy").open("wb") as sink:
             sink.writelines(map(db.copy_line, rows))
-    with (folder / "people.csv").open("w", encoding="utf-8", newline="") as sink:
-        writer = csv.writer(sink)
+    with (folder / "people.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
         writer.writerow(["username", "firstname", "lastname", "email", "institution", "position"])
         for row in crowd.user_rows(people()):
             writer.writerow([*row[2:6], row[6] or "", row[7] or ""])
@@ -158,11 +158,11 @@ def in_turn(ways: dict[str, Way], seconds: int) -> dict[str, dict[tuple[str, str
             way(kind, term)  # data cached, statements planned
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        for term in MIX:
+        for asked in MIX:
             for name, way in ways.items():
                 started = time.perf_counter()
-                way(*term)
-                times[name][term].append(1000 * (time.perf_counter() - started))
+                way(*asked)
+                times[name][asked].append(1000 * (time.perf_counter() - started))
     return times
 
 
