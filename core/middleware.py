@@ -108,10 +108,14 @@ class Failures:
         """Called by Django for what a view raised; None has it become a 500."""
         if isinstance(exception, (OperationalError, InterfaceError, DataError)):
             return views.failed(request, api.as_fact(exception))
-        if isinstance(exception, ValueError) and "NUL" in str(exception):
-            # The driver's own refusal; forms refuse it before, the filters of the admin do not.
+        if isinstance(exception, OverflowError) or (isinstance(exception, ValueError) and _is_of_a_filter(exception)):
             return views.failed(request, errors.Invalid("The request cannot be read."))
         return None
+
+
+def _is_of_a_filter(exception: ValueError) -> bool:
+    """The driver's refusal of NUL, and Python's of the year after its last; forms refuse both, the admin's do not."""
+    return "NUL" in str(exception) or str(exception).startswith("year 10000 ")
 
 
 class ApiHosts:

@@ -5,7 +5,27 @@ from __future__ import annotations
 import select
 from typing import Any
 
-from django.db.backends.postgresql import base
+from django.db import DataError
+from django.db.backends.postgresql import base, operations
+
+
+class Operations(operations.DatabaseOperations):
+    """A year that no date has is bad data, as it is when PostgreSQL says so, and not a bug of ours.
+
+    Django writes `year` lookups as bounds made of Python's dates, so the server is never asked.
+    """
+
+    def year_lookup_bounds_for_date_field(self, value: int, iso_year: bool = False) -> list[Any]:
+        try:
+            return super().year_lookup_bounds_for_date_field(value, iso_year)
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"no such year: {error}") from error
+
+    def year_lookup_bounds_for_datetime_field(self, value: int, iso_year: bool = False) -> list[Any]:
+        try:
+            return super().year_lookup_bounds_for_datetime_field(value, iso_year)
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"no such year: {error}") from error
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -16,6 +36,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     socket has nothing to read was not closed; only when there is something to read is the question asked. What
     neither shows (a host that vanished without a word) the next statement meets as before.
     """
+
+    ops_class = Operations
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -61,6 +61,24 @@ def test_a_nul_is_refused_everywhere(client: Client, path: str) -> None:
     assert (page.status_code, "This cannot be understood" in page.content.decode()) == (400, True)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/core/job/?created_at__year={}",
+        "/admin/core/mail/?created_at__year__gte={}",
+        "/admin/core/job/?created_at__iso_year={}",
+        "/admin/nnels/issuetotal/?day__year={}",
+        "/admin/nnels/urlissue/?at__year={}",
+    ],
+)
+@pytest.mark.parametrize("year", ["99999999999", "9999999999999999999999", "10000", "9999", "0", "-1", "x"])
+def test_a_year_that_no_date_has_is_refused(client: Client, path: str, year: str) -> None:
+    client.force_login(User.objects.create_superuser("staff"))
+    answer = client.get(path.format(year))
+    assert answer.status_code in ((200, 302, 400) if year == "9999" else (302, 400))
+    assert answer.status_code != 302 or answer["Location"].endswith("?e=1")
+
+
 def test_metrics_show_jobs_whichever_process_did_them(client: Client) -> None:
     now = timezone.now()
     for state, finished_at in (("succeeded", now), ("succeeded", now - timedelta(hours=2)), ("queued", None)):
