@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +23,23 @@ from lxml import etree
 from registry.formats import iso
 
 # Stored with every record; a new one makes the next run validate the stored bytes again (contract 4.4).
-VALIDATOR_VERSION: Final = "2026-11"
+VALIDATOR_VERSION: Final = "2026-11-22"
 SCHEMA_PACKAGE: Final = "bas_metadata_library"
 MAX_ISSUES: Final = 200
 _WRAPPED: Final = {"http://www.isotc211.org/2005/gmi": "gmi/gmi.xsd", iso.GMD: "gmd/gmd.xsd", iso.GMX: "gmx/gmx.xsd"}
-_DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?(Z|[+-]\d\d:\d\d)?\Z")
+_DATE = re.compile(
+    r"(?P<day>\d{4}(?:-\d\d(?:-\d\d)?)?)"
+    r"(?P<time>T\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?P<zone>Z|[+-]\d\d:\d\d)?\Z",
+    re.ASCII,
+)
+_MIDNIGHT = re.compile(r"^T24:00(:00(\.0+)?)?$")
+_PLAIN_DOCTYPE = re.compile(
+    rb"""
+    (?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|<\?.*?\?>|<!--.*?-->)*+
+    <!DOCTYPE\s+[^\s\[>]+\s*(?:(?:SYSTEM|PUBLIC\s+(?:"[^"]*"|'[^']*'))\s*(?:"[^"]*"|'[^']*')\s*)?>
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _NAMESPACE_IN_MESSAGE = re.compile(r"\{[^}]*/([^/}]+?)(?:/\d[\d.]*)?\}")
 
 # The srv children in their order with how often each may appear; the schema package has no srv (contract 4.5).
@@ -165,8 +178,7 @@ def _parse(document: bytes) -> tuple[etree._Element | None, Issue | None]:
         return None, Issue("parse", "error", "malformed", (error.msg or "malformed XML")[:1000], line, column)
     except ValueError as error:  # e.g. an unknown declared encoding
         return None, Issue("parse", "error", "malformed", str(error)[:1000], 1)
-    subset: Any = root.getroottree().docinfo.internalDTD
-    if subset is not None and (list(subset.entities()) or list(subset.elements())):
+    if _has_internal_subset(document, root):
         return None, Issue("parse", "error", "dtd", "The document has a DTD with an internal subset.", 1)
     if iso.local(root).lower() == "html":
         return None, Issue("parse", "error", "html", "The document is an HTML page.", iso.line(root))
@@ -174,6 +186,17 @@ def _parse(document: bytes) -> tuple[etree._Element | None, Issue | None]:
         message = f"The root element {plain_message(str(root.tag))} is no supported ISO record."
         return None, Issue("parse", "error", "unsupported_root", message, iso.line(root))
     return root, None
+
+
+def _has_internal_subset(document: bytes, root: etree._Element) -> bool:
+    """Whether a well-formed document declares anything itself; attribute defaults count, not only entities.
+
+    lxml tells of neither attributes nor notations, so the prolog is read again, as ASCII in whatever width; what does
+    not look harmless is taken for a subset.
+    """
+    if root.getroottree().docinfo.internalDTD is None:
+        return False
+    return _PLAIN_DOCTYPE.match(document.replace(b"\0", b"")) is None
 
 
 def _looks_like_html(document: bytes) -> bool:
@@ -232,8 +255,23 @@ def _rules_of_19115_3(root: etree._Element) -> Iterator[Issue]:
     for holder in root.iter("{*}Date", "{*}DateTime"):
         if iso.module_of(etree.QName(holder).namespace or "") == "gco":
             value = (holder.text or "").strip()
-            if not _DATE.match(value):
+            if not _is_date(value):
                 yield _error("date", f"{value[:40]!r} is no date.", holder)
+
+
+def _is_date(value: str) -> bool:
+    """Whether a date or time of XML Schema is one of the calendar: year, year and month, day, or a moment."""
+    found = _DATE.match(value)
+    if found is None or (found["time"] and len(found["day"]) < len("2026-11-22")):
+        return False
+    day = found["day"] + "-01-01"[len(found["day"]) - len("2026") :]
+    # the end of a day may be written as hour 24 (XML Schema part 2, 3.2.7)
+    moment = _MIDNIGHT.sub("T00:00", found["time"] or "T00:00") + (found["zone"] or "")
+    try:
+        datetime.fromisoformat(day + moment)
+    except ValueError:
+        return False
+    return True
 
 
 def _rules_of_boxes(root: etree._Element, extract: iso.Extract) -> Iterator[Issue]:

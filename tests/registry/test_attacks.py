@@ -135,6 +135,42 @@ def test_no_box() -> None:
     assert "box_missing" in {issue.code for issue in validation.validate(empty).issues}
 
 
+@pytest.mark.parametrize(
+    ("written", "is_good"),
+    [
+        ("2024-02-29T00:00:00", True),
+        ("2024-01-01T24:00:00Z", True),
+        ("2024-01-01T10:30:00.1234567-10:00", True),
+        ("2024-02-30T00:00:00", False),
+        ("2024-13-01T00:00:00", False),
+        ("2024-01-01T25:00:00", False),
+        ("2024-01T10:00:00", False),
+        ("soon", False),
+    ],
+)
+def test_dates_of_19115_3(written: str, is_good: bool) -> None:
+    """X37: the dates of a 19115-3 record must be days of the calendar, not only look like them."""
+    document = samples.iso19115_3(8).replace(b"2024-01-09T00:00:00", written.encode())
+    assert written.encode() in document
+    assert validation.validate(document).is_valid is is_good
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ['<!ATTLIST gmd:MD_Metadata id CDATA "x">', '<!NOTATION n SYSTEM "x">', '<!ENTITY % p SYSTEM "http://h/">'],
+)
+def test_internal_subset(declared: str) -> None:
+    """X39: a DTD with an internal subset is bad whatever it declares; one that only names a file is not."""
+    head, _, rest = samples.iso19139(1).decode().partition("\n")
+    named = f'{head}\n<!-- [ -->\n<!DOCTYPE gmd:MD_Metadata SYSTEM "http://h/[iso.dtd">\n{rest}'
+    assert validation.validate(named.encode()).is_valid
+    assert validation.validate(named.partition("\n")[2].encode("utf-16")).is_valid
+    wide = f'<!DOCTYPE gmd:MD_Metadata PUBLIC "-//h//i" "http://h/i.dtd" [{declared}]>\n{rest}'
+    assert [issue.code for issue in validation.validate(wide.encode("utf-16")).issues] == ["dtd"]
+    found = validation.validate(f"{head}\n<!DOCTYPE gmd:MD_Metadata [{declared}]>\n{rest}".encode())
+    assert [issue.code for issue in found.issues] == ["dtd"]
+
+
 def test_schema_once() -> None:
     """X38: the schema compiles once per process, offline, and its package is never imported."""
     program = (
