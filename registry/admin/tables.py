@@ -234,12 +234,12 @@ class Harvests(Importing):
                 self.message_user(request, f"{harvest}: {fact.message}", messages.ERROR)
         self.message_user(request, f"{done} {said}.")
 
-    @admin.action(description="Harvest now")
+    @admin.action(description="Harvest now", permissions=["change"])
     def harvest_now(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user = errands.person(request)
         self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued")
 
-    @admin.action(description="Cancel the active run")
+    @admin.action(description="Cancel the active run", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         runs = HarvestRun.objects.filter(harvest__in=queryset, state__in=HarvestRun.ACTIVE)
         for run in runs:
@@ -249,22 +249,22 @@ class Harvests(Importing):
                 self.message_user(request, f"{run} has just ended.", messages.WARNING)
         self.message_user(request, "Active runs are being cancelled.")
 
-    @admin.action(description="Pause")
+    @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         self._each(request, queryset, lambda h: harvests.pause(h, paused=True), "paused")
 
-    @admin.action(description="Resume")
+    @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         self._each(request, queryset, lambda h: harvests.pause(h, paused=False), "resumed")
 
-    @admin.action(description="Accept shrink and re-run")
+    @admin.action(description="Accept shrink and re-run", permissions=["change"])
     def accept_shrink(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user = errands.person(request)
         self._each(
             request, queryset, lambda h: harvests.accept_shrink(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued"
         )
 
-    @admin.action(description="Re-validate stored documents")
+    @admin.action(description="Re-validate stored documents", permissions=["change"])
     def revalidate(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user, via = errands.person(request), HarvestRun.Trigger.ADMIN
         self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=via, mode="stored"), "queued")
@@ -278,7 +278,7 @@ class Harvests(Importing):
         response["Content-Disposition"] = 'attachment; filename="harvests.csv"'
         return response
 
-    @admin.action(description="Delete (asynchronous)")
+    @admin.action(description="Delete (asynchronous)", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         self._each(request, queryset, lambda h: harvests.delete(h, user=errands.person(request)), "being deleted")
 
@@ -347,16 +347,16 @@ class Accounts(Importing):
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         return False
 
-    @admin.action(description="Approve")
+    @admin.action(description="Approve", permissions=["change"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
         self.message_user(request, f"{accounts.approve(queryset.select_related('user'))} approved.")
 
-    @admin.action(description="Revoke tokens")
+    @admin.action(description="Revoke tokens", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
         revoked = sum(auth.revoke_tokens(account.user, audience="registry") for account in queryset)
         self.message_user(request, f"{revoked} tokens revoked.")
 
-    @admin.action(description="Deactivate")
+    @admin.action(description="Deactivate", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
         """Not oneself, not the last administrator."""
         for account in queryset.select_related("user"):

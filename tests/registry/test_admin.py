@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client
@@ -52,6 +53,26 @@ def test_pages_answer(staff: Client, add_harvest: Add, owner: User) -> None:
         assert staff.get(f"/admin/registry/{model}/").status_code == 200
         assert staff.get(f"/admin/registry/{model}/{row.pk}/change/").status_code == 200  # type: ignore[union-attr]
     assert b"<meter" in staff.get(f"/admin/registry/harvest/{harvest.pk}/change/").content
+
+
+def test_viewers_change_nothing(
+    client: Client, add_harvest: Add, add_person: Callable[..., User], organization: Organization
+) -> None:
+    """X51: staff that may only look get no action that changes something, neither on harvests nor on accounts."""
+    viewer = User.objects.create_user("viewer", "viewer@example.org", PASSWORD, is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=("view_harvest", "view_account")))
+    client.force_login(viewer)
+    harvest, stranger = add_harvest(), add_person("eve", approved=False).registry_account
+    for action in ("harvest_now", "cancel", "pause", "resume", "accept_shrink", "revalidate", "remove"):
+        act(client, "harvest", action, harvest)
+    for action in ("approve", "revoke_tokens", "deactivate"):
+        act(client, "account", action, stranger)
+    for row in (harvest, stranger, stranger.user):
+        row.refresh_from_db()
+    assert not HarvestRun.objects.exists()
+    assert (harvest.paused, harvest.deleting, stranger.approved, stranger.user.is_active) == (False, False, False, True)
+    exported = act(client, "harvest", "export_csv", harvest)
+    assert harvest.uid.encode() in exported.getvalue()
 
 
 def test_actions(staff: Client, add_harvest: Add, source: demo_source.Source) -> None:
