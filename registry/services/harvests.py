@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from core import errors
 from core import jobs as core_jobs
 from core.models import User
 from registry import selectors
-from registry.jobs import edit, remove, request
+from registry.jobs import edit, finish, remove, request
 from registry.jobs import undo as restoring
 from registry.models import Harvest, HarvestRun
 
@@ -82,7 +83,11 @@ def update(harvest: Harvest, values: Mapping[str, Any], *, access: selectors.Acc
 
 
 def add(harvest: Harvest, *, access: selectors.Access) -> Harvest:
-    """Store a checked new harvest; published, it is run at once."""
+    """Store a checked new harvest; published, it is run at once.
+
+    The clock counts from now, so that a first run that is cancelled is not the last one.
+    """
+    harvest.next_due = finish.next_due(harvest, end=timezone.now())
     with transaction.atomic():
         edit.save_or_refuse(harvest)
         if harvest.publish:

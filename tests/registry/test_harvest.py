@@ -12,13 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import blobs, jobs
-from core.models import Mail
+from core.models import Mail, User
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import edit, fetch, request
 from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
+from registry.services import harvests
 from tests.registry.conftest import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -467,6 +468,20 @@ def test_schedule(add_harvest: Add, source: demo_source.Source) -> None:
     assert due.next_due is not None
     assert due.last_finished is not None
     assert timedelta(hours=21) < due.next_due - due.last_finished < timedelta(hours=27)
+
+
+def test_first_run_cancelled(organization: Organization, owner: User) -> None:
+    """X46: a new published source whose first run is cancelled is started by the clock one interval later."""
+    access = selectors.access_of(owner)
+    made = harvests.add(
+        Harvest(name="New", url="http://h.example/", organization=organization, publish=True), access=access
+    )
+    harvests.cancel(made.runs.get())
+    assert request.queue_due() == 0
+    Harvest.objects.filter(next_due__gt=timezone.now(), next_due__lt=timezone.now() + timedelta(hours=27)).update(
+        next_due=timezone.now()
+    )
+    assert request.queue_due() == 1
 
 
 def test_backoff(add_harvest: Add, source: demo_source.Source) -> None:
