@@ -11,19 +11,7 @@ from typing import Any, Literal
 
 from django.db import connection
 
-from exports.models import (
-    Concept,
-    ConceptVersion,
-    Fragment,
-    HeadMember,
-    Mapping,
-    MappingVersion,
-    Repo,
-    RepoVersion,
-    VersionConcept,
-    VersionMapping,
-    VersionReference,
-)
+from exports import models
 
 Kind = Literal["concepts", "mappings"]
 
@@ -41,8 +29,8 @@ def _name(model: Any) -> str:
 
 
 _TABLES = {
-    "concepts": _Tables(_name(Concept), _name(ConceptVersion), _name(VersionConcept), "concept"),
-    "mappings": _Tables(_name(Mapping), _name(MappingVersion), _name(VersionMapping), "mapping"),
+    "concepts": _Tables(_name(models.Concept), _name(models.ConceptVersion), _name(models.VersionConcept), "concept"),
+    "mappings": _Tables(_name(models.Mapping), _name(models.MappingVersion), _name(models.VersionMapping), "mapping"),
 }
 _NEWEST = "h.updated_at DESC, h.rank DESC, h.id DESC"
 #: private content shows only in its owner's collections, or in private ones (contract §2.7)
@@ -91,7 +79,7 @@ class Rows:
         if "t." in needed:
             joins += f" JOIN {_TABLES[self.kind].row} t ON t.id = r.{_TABLES[self.kind].key}_id"
         if "f." in needed:
-            joins += f" JOIN {_name(Fragment)} f ON f.id = h.fragment_id"
+            joins += f" JOIN {_name(models.Fragment)} f ON f.id = h.fragment_id"
         text = text.replace(" WHERE ", f"{joins} WHERE ", 1)
         text = " AND ".join((text, *self.conditions))
         tail = f" ORDER BY {self.order}" if ordered else ""
@@ -114,7 +102,7 @@ def fetch(statement: tuple[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
         return found
 
 
-def of(version: RepoVersion, kind: Kind) -> Rows:
+def of(version: models.RepoVersion, kind: Kind) -> Rows:
     """All rows of a version, retired ones included."""
     tables = _TABLES[kind]
     if not version.is_head:
@@ -124,9 +112,9 @@ def of(version: RepoVersion, kind: Kind) -> Rows:
     if version.repo.is_source:
         return of_sources(kind, "h.source_id = %s", version.repo_id)
     source = (
-        f"{_name(HeadMember)} m JOIN {tables.version} h ON h.{tables.key}_id = m.{tables.key}_id"
+        f"{_name(models.HeadMember)} m JOIN {tables.version} h ON h.{tables.key}_id = m.{tables.key}_id"
         f" AND CASE WHEN m.{tables.key}_version_id IS NULL THEN h.is_latest ELSE h.id = m.{tables.key}_version_id END"
-        f" JOIN {_name(Repo)} s ON s.id = h.source_id JOIN {_name(Repo)} k ON k.id = m.collection_id"
+        f" JOIN {_name(models.Repo)} s ON s.id = h.source_id JOIN {_name(models.Repo)} k ON k.id = m.collection_id"
         f" WHERE m.collection_id = %s AND {_MAY_SHOW}"
     )
     return Rows(kind, source, "h.id", "m.since", _NEWEST, (version.repo_id,))
@@ -138,9 +126,9 @@ def of_sources(kind: Kind, condition: str, *values: Any) -> Rows:
     return Rows(kind, source, "h.id", "h.updated_at", _NEWEST, values)
 
 
-def references(version: RepoVersion) -> tuple[str, list[Any]]:
+def references(version: models.RepoVersion) -> tuple[str, list[Any]]:
     """Statement for the finished references of a frozen collection version."""
     return (
-        f"SELECT h.body FROM {_name(VersionReference)} h WHERE h.version_id = %s ORDER BY h.position",
+        f"SELECT h.body FROM {_name(models.VersionReference)} h WHERE h.version_id = %s ORDER BY h.position",
         [version.pk],
     )

@@ -8,11 +8,12 @@ for those who are changing their sources. Sources are always locked before colle
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from django.utils import timezone
 
 from core import errors
-from exports.models import HeadMember, Repo
+from exports.models import Concept, HeadMember, Mapping, Repo
 from exports.writing import store
 
 _STEP = dt.timedelta(microseconds=1)
@@ -39,12 +40,26 @@ class Clock:
     def hold_collections(self, key: str, pks: Sequence[int]) -> None:
         """Hold the clocks of the collections that show these rows, before their new times are taken; ``key`` is
         ``concept`` or ``mapping``."""
-        if not pks:
-            return
+        if pks:
+            self._hold(f"SELECT collection_id FROM {store.table(HeadMember)} WHERE {key}_id = ANY(%s)", [list(pks)])
+
+    def hold_all_collections(self) -> None:
+        """Hold the clocks of all collections that show any row of this source."""
+        member, mine = store.table(HeadMember), self.repo.pk
+        self._hold(
+            " UNION ".join(
+                f"SELECT m.collection_id FROM {member} m JOIN {store.table(model)} t ON t.id = m.{key}_id"
+                " WHERE t.source_id = %s"
+                for model, key in ((Concept, "concept"), (Mapping, "mapping"))
+            ),
+            [mine, mine],
+        )
+
+    def _hold(self, collections: str, params: list[Any]) -> None:
         for pk, moment in store.rows(
-            f"SELECT k.id, k.write_clock FROM {store.table(Repo)} k WHERE k.id IN"
-            f" (SELECT collection_id FROM {store.table(HeadMember)} WHERE {key}_id = ANY(%s)) ORDER BY k.id FOR UPDATE",
-            [list(pks)],
+            f"SELECT k.id, k.write_clock FROM {store.table(Repo)} k WHERE k.id IN ({collections})"
+            " ORDER BY k.id FOR UPDATE",
+            params,
         ):
             self._collections.add(pk)
             self.witness(moment)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 
 from exports.formats import addresses, documents, text
-from exports.models import Concept, Fragment, Mapping, MappingVersion, Repo
+from exports.models import Concept, Mapping, MappingVersion, Repo
 from exports.selectors import access, states
 from exports.writing import drafts, store
 from exports.writing.clock import Clock
@@ -15,8 +15,6 @@ from exports.writing.clock import Clock
 State = documents.MappingState
 Target = documents.Target
 
-#: mappings rendered anew in one go
-RENEWED = 1000
 _PLAIN = ("external_id", "map_type", "extras", "retired", "retire_reason", "update_comment", "from_url", "from_name",
           "from_source_version", "to_url", "to_source_url", "to_code", "to_name", "to_source_version",
           "sort_weight")  # fmt: skip
@@ -324,33 +322,3 @@ def renew(mapping_pks: Sequence[int], *, about: Sequence[int] = ()) -> None:
     states = [(state(version, version.source), version.source) for version in versions]
     ends = ends_of(what for what, _ in states)
     store.swap_fragments(MappingVersion, [_finished(repo, what, ends) for what, repo in states], is_latest=True)
-
-
-def renew_access(repo: Repo) -> None:
-    """After a source became private or public: its own mappings say so from now on, in one statement, and those of
-    other owners show the names of its concepts, or show them no longer. What frozen versions hold stays."""
-    fragment, version = store.table(Fragment), store.table(MappingVersion)
-    store.execute("SET LOCAL statement_timeout = 0")
-    store.execute(
-        f"""
-        WITH told AS (
-            SELECT v.id, f.id AS old, f.body, regexp_replace(
-                f.body, '"public_can_view": (true|false), ("checksums": {{[^{{}}]*}}}})$', %s) AS fresh
-            FROM {version} v JOIN {fragment} f ON f.id = v.fragment_id WHERE v.source_id = %s
-        ), made AS (
-            INSERT INTO {fragment} (body, length, sha256, row)
-            SELECT fresh, length(fresh), sha256(convert_to(fresh, 'UTF8')), id FROM told WHERE fresh <> body
-            RETURNING id, row
-        ), gone AS (
-            UPDATE {fragment} f SET replaced_at = now() FROM told, made WHERE made.row = told.id AND f.id = told.old
-        )
-        UPDATE {version} v SET fragment_id = made.id, kept = (v.kept::jsonb - 'public_can_view')::text
-        FROM made WHERE v.id = made.row
-        """,
-        [f'"public_can_view": {text.dumps(not repo.is_private)}, \\2', repo.pk],
-    )
-    about = Mapping.objects.filter(Q(from_uri__startswith=repo.uri) | Q(to_uri__startswith=repo.uri))
-    others = about.exclude(source__organization=repo.organization_id, source__user=repo.user_id)
-    pks = list(others.order_by("pk").values_list("pk", flat=True))
-    for start in range(0, len(pks), RENEWED):
-        renew(pks[start : start + RENEWED])

@@ -8,7 +8,7 @@ from django.utils import timezone
 from core import errors
 from core.models import User
 from exports.models import Membership, Organization, Repo
-from exports.writing import clock, mappings, versions
+from exports.writing import clock, renewal, versions
 
 Json = dict[str, Any]
 
@@ -61,11 +61,10 @@ def create_repo(owner: Organization | User, *, kind: str, mnemonic: str, changes
 def edit_repo(lock: clock.Clock, changes: Json, *, user: str) -> Repo:
     """Change a locked repository; ``details`` are merged key by key."""
     repo = lock.repo
-    was_private = repo.is_private
+    was = renewal.before(repo)
     for key, value in changes.items():
         setattr(repo, key, {**repo.details, **value} if key == "details" else value)
     repo.updated_at, repo.updated_by = lock.tick(), user
     repo.save()
-    if repo.is_source and repo.is_private != was_private:
-        mappings.renew_access(repo)
+    renewal.renew(lock, was)
     return repo
