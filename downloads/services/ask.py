@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -69,18 +70,17 @@ def request_download(asked: request.DownloadRequest, *, caller: Caller, base_url
 
     `base_url` is where links in mails point. Raises `Throttled` over quota and `Unavailable` when the queue is full.
     """
-    token = secrets.token_urlsafe(32)
+    asking = _Asking(asked, caller, secrets.token_urlsafe(32), base_url)
     with transaction.atomic():
         version = publish.current_version()
         keys = _Keys(asked.request_key(version), asked.build_key(version))
-        download, build = _met(asked, keys, caller, token)
+        download, build = _met(asking, keys)
         is_new = download is None
         if download is None:
             build = build or _new_build(asked, keys.build, version, caller)
             download = _new_download(asked, keys.request, version, build)
-            _claim_new(download, build, _claimed(asked, caller, token))
-        _promise_notices(download, asked, caller, token, base_url)
-    return Placed(download=download, token=token, is_new=is_new)
+            _save_new(download, build, asking)
+    return Placed(download=download, token=asking.token, is_new=is_new)
 
 
 def hashed(token: str) -> str:
@@ -93,24 +93,48 @@ class _Keys(NamedTuple):
     build: str
 
 
-def _met(
-    asked: request.DownloadRequest, keys: _Keys, caller: Caller, token: str
-) -> tuple[Download | None, Build | None]:
+@dataclass(frozen=True)
+class _Asking:
+    """One request: what is asked, by whom, and where links in mails point."""
+
+    asked: request.DownloadRequest
+    caller: Caller
+    token: str
+    base_url: str
+
+    def claimed(self) -> list[Any]:
+        """Who asked, as the columns of a claim."""
+        user = self.caller.user
+        return [self.caller.address, user.pk if user else None, self.asked.source[:200], hashed(self.token)]
+
+    def told(self, download: Download) -> list[Notification]:
+        """Who is to be told of the download's end, and how."""
+        wanted = [(Notification.Channel.MAIL, self.asked.email), (Notification.Channel.WEBHOOK, self.asked.webhook)]
+        return [
+            Notification(
+                download=download, channel=channel, address=address, key=hashed(self.token), base_url=self.base_url
+            )
+            for channel, address in wanted
+            if address
+        ]
+
+
+def _met(asking: _Asking, keys: _Keys) -> tuple[Download | None, Build | None]:
     """The download the keys lead to, with this request noted, if it may be shared; else the build that may be.
 
     Most often the download is looked at without a lock, and the statement that joins it takes the lock and looks again.
     Without a download both keys and the caller are locked.
     """
-    if asked.force:
-        _lock(keys, caller)
+    if asking.asked.force:
+        _lock(keys, asking.caller)
         return None, None
     seen = _with_build(Q(requestkey=keys.request))
-    if seen is not None and _is_reusable(seen) and _join(seen, _claimed(asked, caller, token)):
+    if seen is not None and _is_reusable(seen) and _join(seen, asking):
         return seen, None
-    found, build = _lock(keys, caller)
+    found, build = _lock(keys, asking.caller)
     if found is not None and (seen is None or seen.pk != found or _is_reusable(seen)):
         seen = _with_build(Q(pk=found))
-        if seen is not None and _is_reusable(seen) and _join(seen, _claimed(asked, caller, token)):
+        if seen is not None and _is_reusable(seen) and _join(seen, asking):
             return seen, None
     return None, None if build is None else _shared_build(build)
 
@@ -188,6 +212,7 @@ def _shared_build(ident: uuid.UUID) -> Build | None:
 
 
 def _new_build(asked: request.DownloadRequest, build_key: str, version: int, caller: Caller) -> Build:
+    """A build not in the store yet, with its job if it may start now; else its turn comes when another ends."""
     running, is_long = _admit(caller), _is_long(asked, version)
     build = Build(
         build_key=build_key,
@@ -199,13 +224,8 @@ def _new_build(asked: request.DownloadRequest, build_key: str, version: int, cal
         running_limit=running.limit,
     )
     build.ahead = running.ahead_long if is_long else running.ahead_short
-    if running.count < running.limit and not is_long:
+    if running.count < running.limit and (not is_long or lanes.has_room()):
         lanes.start(build)
-        return build
-    build.save(force_insert=True)
-    if is_long:
-        lanes.let_in(caller.key)
-        build.refresh_from_db()
     return build
 
 
@@ -260,72 +280,84 @@ def _is_long(asked: request.DownloadRequest, version: int) -> bool:
 _CLAIM = "INSERT INTO downloads_claim (download_id, created_at, address, user_id, source, token_hash) "
 
 
-def _join(download: Download, claimed: list[Any]) -> bool:
-    """Note who asked and renew the time of reuse; False if the download ended or the key leads elsewhere by now.
+def _join(download: Download, asking: _Asking) -> bool:
+    """Note who asks and who is to be told, and renew the time of reuse; one statement, which locks the request key.
 
-    One statement, which first takes the lock of the request key.
+    False if the download ended or the key leads elsewhere by now. One finished since it was looked at is looked at
+    again, as whoever asks is to be told of that.
     """
-    until = timezone.now() + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS)
-    renewed = min(until, download.expires_at)
+    renewed = min(timezone.now() + timedelta(hours=settings.DOWNLOADS_REUSE_HOURS), download.expires_at)
+    told, promise, promised = asking.told(download), "", "ARRAY[]::text[]"
+    into, values, params = _insert(told) if told else ("", "", [])
+    if told:  # whoever is to be told already is not told twice
+        promise = f", n AS ({into} SELECT v.* FROM d, ({values}) v ON CONFLICT DO NOTHING RETURNING channel)"
+        promised = "ARRAY(SELECT channel FROM n)"
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH k AS (SELECT 1 FROM downloads_requestkey WHERE key = %s AND download_id = %s FOR UPDATE), "
             "d AS (UPDATE downloads_download SET reuse_until = %s WHERE uuid = %s AND state = ANY(%s) "
-            "AND EXISTS (SELECT 1 FROM k) RETURNING uuid) "
-            f"{_CLAIM} SELECT d.uuid, now(), %s, %s, %s, %s FROM d",
-            [download.request_key, download.pk, renewed, download.pk, list(_REUSABLE), *claimed],
+            "AND EXISTS (SELECT 1 FROM k) RETURNING uuid, state), "
+            f"c AS ({_CLAIM} SELECT d.uuid, now(), %s, %s, %s, %s FROM d){promise} SELECT state, {promised} FROM d",
+            [
+                *(download.request_key, download.pk, renewed, download.pk, list(_REUSABLE)),
+                *(*asking.claimed(), *params),
+            ],
         )
-        is_joined = bool(cursor.rowcount)
-    if is_joined:
-        download.reuse_until = renewed
-    return is_joined
+        joined = cursor.fetchone()
+    if joined is None:
+        return False
+    state, channels = joined
+    if state != download.state:
+        download.refresh_from_db(from_queryset=Download.objects.select_related("build__job"))
+    download.reuse_until = renewed
+    _tell(download, channels, asking.caller)
+    return True
 
 
-def _claim_new(download: Download, build: Build, claimed: list[Any]) -> None:
-    """Put the download into the store, let both keys lead to it, and note who asked; one statement."""
-    fields = download._meta.concrete_fields
-    values = [field.get_db_prep_save(getattr(download, field.attname), connection) for field in fields]
+def _save_new(download: Download, build: Build, asking: _Asking) -> None:
+    """Put into the store a download, its build if that is new, and who asks and is to be told; one statement.
+
+    Both keys lead to them from now on.
+    """
+    told = asking.told(download)
+    news: list[Sequence[models.Model]] = [[download], [build] if build._state.adding else [], told]
+    pieces, params = [], []
+    for number, rows in enumerate(rows for rows in news if rows):
+        into, values, bound = _insert(rows)
+        pieces.append(f"n{number} AS ({into} {values})")
+        params += bound
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH d AS (INSERT INTO downloads_download ({', '.join(str(field.column) for field in fields)}) "
-            f"VALUES ({', '.join(['%s'] * len(fields))})), "
+            f"WITH {', '.join(pieces)}, "
             "rk AS (UPDATE downloads_requestkey SET download_id = %s WHERE key = %s), "
             "bk AS (UPDATE downloads_buildkey SET build_id = %s WHERE key = %s) "
             f"{_CLAIM} VALUES (%s, now(), %s, %s, %s, %s)",
-            [*values, download.pk, download.request_key, build.pk, build.build_key, download.pk, *claimed],
+            [
+                *(*params, download.pk, download.request_key, build.pk, build.build_key),
+                *(download.pk, *asking.claimed()),
+            ],
         )
-    download._state.adding = False
+    download._state.adding = build._state.adding = False
+    _tell(download, [each.channel for each in told], asking.caller)
 
 
-def _claimed(asked: request.DownloadRequest, caller: Caller, token: str) -> list[Any]:
-    """Who asked, as the columns of a claim."""
-    return [caller.address, caller.user.pk if caller.user else None, asked.source[:200], hashed(token)]
+def _insert(rows: Sequence[models.Model]) -> tuple[str, str, list[Any]]:
+    """INSERT INTO a table, the VALUES of rows with the same fields set, and what is bound in them."""
+    fields = [field for field in rows[0]._meta.concrete_fields if getattr(rows[0], field.attname) is not None]
+    columns, places = ", ".join(str(field.column) for field in fields), ", ".join(["%s"] * len(fields))
+    params = [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows for field in fields]
+    into = f"INSERT INTO {rows[0]._meta.db_table} ({columns})"
+    return into, f"VALUES {', '.join([f'({places})'] * len(rows))}", params
 
 
-def _promise_notices(
-    download: Download, asked: request.DownloadRequest, caller: Caller, token: str, base_url: str
-) -> None:
-    """Remember who is to be told; at once when there is something to tell."""
-    wanted = [(Notification.Channel.MAIL, asked.email), (Notification.Channel.WEBHOOK, asked.webhook)]
-    made = [
-        Notification(download=download, channel=channel, address=address, key=hashed(token), base_url=base_url)
-        for channel, address in wanted
-        if address
-    ]
-    if not made:
-        return
-    if asked.email:
-        _refuse_mail_flood(download, asked.email, caller)
-    Notification.objects.bulk_create(made, ignore_conflicts=True)
-    notices.send(download)
-
-
-def _refuse_mail_flood(download: Download, address: str, caller: Caller) -> None:
-    if Notification.objects.filter(download=download, channel=Notification.Channel.MAIL, address=address).exists():
-        return
-    limit = settings.DOWNLOADS_MAILS_PER_CALLER
-    if wait := throttle.hit("downloads.mail.caller", caller.key, limit, _DAY):
-        raise errors.Throttled(f"You have asked for {limit} mails today; the limit is {limit}.", retry_after=wait)
+def _tell(download: Download, channels: list[str], caller: Caller) -> None:
+    """Tell at once if there is something to tell those who were promised now, for which mails are counted."""
+    if Notification.Channel.MAIL in channels:
+        limit = settings.DOWNLOADS_MAILS_PER_CALLER
+        if wait := throttle.hit("downloads.mail.caller", caller.key, limit, _DAY):
+            raise errors.Throttled(f"You have asked for {limit} mails today; the limit is {limit}.", retry_after=wait)
+    if channels:
+        notices.send(download)
 
 
 def since_version(text: str) -> int:

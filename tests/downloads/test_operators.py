@@ -15,11 +15,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core import jobs
+from core import errors, jobs
 from core.models import Mail, User, WebhookDelivery
 from downloads import services
 from downloads.jobs.build import lead
 from downloads.models import BuildPart, Download, IngestRun, MediaRecord, Notification, Record, Recordset, RejectedRow
+from downloads.services import ask
 from tests import mailbox
 from tests.downloads import making
 
@@ -86,16 +87,35 @@ def test_a_webhook_is_signed_with_the_hash_of_the_token(acers: Path) -> None:
     jobs.run(placed.download.build.job_id)
     delivery = WebhookDelivery.objects.get()
     assert delivery.header == "Download-Signature"
-    from downloads.services.ask import hashed
-
-    assert delivery.key == hashed(placed.token)
+    assert delivery.key == ask.hashed(placed.token)
     assert f'"status_url":"{making.BASE}/v2/download/{placed.download.uuid}"' in delivery.body
     assert '"task_status":"SUCCESS"' in delivery.body
 
 
-def test_mail_floods_are_refused(acers: Path, settings: Any) -> None:
-    from core import errors
+def test_a_download_that_ends_while_somebody_joins(acers: Path, monkeypatch: Any) -> None:
+    """D24: who asks just as the download is finished is told too, and sees it finished."""
+    first = making.place({})
+    look = ask._is_reusable
 
+    def just_then(download: Download) -> bool:
+        is_reusable = look(download)
+        assert download.state == Download.State.WAITING
+        assert first.download.build is not None
+        assert first.download.build.job_id is not None
+        jobs.run(first.download.build.job_id)
+        return is_reusable
+
+    monkeypatch.setattr(ask, "_is_reusable", just_then)
+    second = making.place({}, email="a@example.org")
+    monkeypatch.undo()
+    assert second.download.uuid == first.download.uuid
+    assert second.download.state == Download.State.DONE
+    assert [mail.to for mail in Mail.objects.all()] == ["a@example.org"]
+    making.place({}, email="a@example.org")
+    assert Mail.objects.count() == Notification.objects.count() == 1
+
+
+def test_mail_floods_are_refused(acers: Path, settings: Any) -> None:
     settings.DOWNLOADS_MAILS_PER_CALLER = 2
     for n in range(2):
         making.place({}, email=f"a{n}@example.org")

@@ -595,6 +595,43 @@ def test_statements_with_a_key(client: Client, has_quota: bool) -> None:
     assert known <= 4, found
 
 
+@pytest.mark.parametrize("has_key", [False, True])
+@pytest.mark.parametrize("lane", ["short", "long"])
+def test_statements_with_an_email(client: Client, settings: Any, lane: str, has_key: bool) -> None:
+    """D47: the limits hold in both lanes, to be told by mail and webhook, with key and quota, and waiting or not."""
+    settings.DOWNLOADS_SHORT_ROWS = 0 if lane == "long" else 100_000
+    headers: dict[str, str] = {}
+    if has_key:
+        user = User.objects.create_user("ada")
+        Quota.objects.create(user=user, running=1, queued=5)
+        headers["Authorization"] = f"Token {auth.issue_token(user, audience='downloads')[1]}"
+
+    def ask(path: str, query: str, **more: str) -> tuple[int, dict[str, Any]]:
+        if has_key:
+            user.api_tokens.update(last_used_at=None)
+        with CaptureQueriesContext(connection) as context:
+            sent = urllib.parse.urlencode({"query": query, "email": "a@example.org"} | more)
+            answer = client.get(f"{path}?{sent}", headers=headers)
+        assert answer.status_code == 200, answer.content
+        return len(statements(context)), answer.json()
+
+    counts: dict[str, int] = {}
+    counts["started"], body = ask("/", ACER)
+    assert Build.objects.filter(lane=lane, job__isnull=False).count() == 1
+    assert ask("/v2/download", '{"genus":"quercus"}')[1]["task_status"] == "PENDING"
+    hook = {"webhook": "https://hooks.example.org/x"}
+    counts["waiting"], _ = ask("/v2/download", '{"genus":"quercus"}', **hook, form="csv")
+    assert Build.objects.filter(lane=lane, job__isnull=True).exists() == (lane == "long" or has_key)
+    assert max(counts.values()) <= 10, counts
+    known, again = ask("/", ACER)
+    assert ident(again) == ident(body)
+    assert known <= 4, known
+    before = Build.objects.count()
+    dry, _ = ask("/v2/download", ACER, dry_run="1")
+    assert dry <= 10, dry
+    assert Build.objects.count() == before
+
+
 def test_statements_of_the_list(client: Client) -> None:
     """D47: SQL statements of the list, the look at the key and the note of its use among them."""
     user = User.objects.create_user("ada")

@@ -20,13 +20,20 @@ _OUTSIDE = Q(state=Build.State.WAITING, job=None)
 
 
 def start(build: Build) -> None:
-    """Give a build its job, in the caller's transaction; a build not saved yet is inserted with it."""
+    """Give a build its job, in the caller's transaction; one not in the store yet is for the caller to put there."""
     job, _created = jobs.submit(KINDS[Build.Lane(build.lane)], {"build": str(build.pk)})
     build.job = job
-    if build._state.adding:
-        build.save(force_insert=True)
-    else:
+    if not build._state.adding:
         Build.objects.filter(pk=build.pk).update(job=job)
+
+
+def has_room() -> bool:
+    """Whether a big build may start now, which the caller's transaction then does: it holds the lock of the lanes.
+
+    Nobody is passed by who could start: every end of a build has let the next one in under the same lock.
+    """
+    db.advisory_lock("downloads.lanes")
+    return Build.objects.filter(_IN, lane=Build.Lane.LONG).count() < settings.DOWNLOADS_LONG_BUILDS
 
 
 def let_in(caller: str) -> None:
