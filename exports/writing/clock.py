@@ -97,3 +97,21 @@ def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
     if repo is None:
         raise errors.NotFound
     return Clock(repo)
+
+
+def hold(uris: Collection[str]) -> None:
+    """Hold the write locks of these repositories, and of the collections that show their rows, before a transaction
+    that is going to lock one after the other: in the order every writer keeps, so that none waits in a circle."""
+    repo, member = store.table(Repo), store.table(HeadMember)
+    named = [sorted(uris)]
+    store.rows(f"SELECT id FROM {repo} WHERE kind = 'source' AND uri = ANY(%s) ORDER BY id FOR UPDATE", named)
+    showing = " UNION ".join(
+        f"SELECT m.collection_id FROM {member} m JOIN {store.table(model)} t ON t.id = m.{key}_id"
+        f" JOIN {repo} s ON s.id = t.source_id WHERE s.uri = ANY(%s)"
+        for model, key in ((Concept, "concept"), (Mapping, "mapping"))
+    )
+    store.rows(
+        f"SELECT id FROM {repo} WHERE kind = 'collection' AND (uri = ANY(%s) OR id IN ({showing}))"
+        " ORDER BY id FOR UPDATE",
+        named * 3,
+    )

@@ -5,18 +5,21 @@ import io
 import json
 import random
 import tarfile
+import threading
 import zipfile
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from core import jobs
 from core.models import Job
+from exports.jobs.imports import rows
 from tests.exports.conftest import Api, World
-from tests.exports.test_export import download
+from tests.exports.test_export import _is_waiting, download
+from tests.house import wait_for
 
 EVERYTHING = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
 
@@ -178,7 +181,7 @@ def test_limits(world: World, data: bytes, words: str) -> None:
 
 def test_goes_on(world: World, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """X43: an import that is interrupted goes on behind its last batch: every record is done and noted once."""
-    from exports.jobs.imports import rows, work
+    from exports.jobs.imports import work
 
     assert world.boss.delete(world.path).status_code == 204
     monkeypatch.setattr(work, "BATCH", 2)
@@ -254,3 +257,77 @@ def test_task(world: World) -> None:
     assert world.api.get(f"{world.path}concepts/T1/").status_code == 404
     assert world.api.post("/importers/bulk-import/?file_url=http://example.org/x.json").status_code == 400
     assert world.anonymous.post("/importers/bulk-import/").status_code == 401
+
+
+class Halfway:
+    """Holds imports up behind their first batch of rows, until all of them are there or the test says go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        self.there, self.go_on = threading.Semaphore(0), threading.Event()
+        self._seen: set[int] = set()
+        self._write, self._count = rows.write, count
+        monkeypatch.setattr(rows, "write", self)
+
+    def __call__(self, *arguments: Any) -> None:
+        self._write(*arguments)
+        here = threading.get_ident()
+        if here not in self._seen:
+            self._seen.add(here)
+            self.there.release()
+            if len(self._seen) == self._count:
+                self.go_on.set()
+            assert self.go_on.wait(60)
+
+
+def in_background(job: Job) -> threading.Thread:
+    def work() -> None:
+        try:
+            jobs.run(job.pk)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: atomic imports over the same sources and collections wait for one another, never in a circle."""
+    other = world.repo("Src2")
+    urls = [world.concept("A"), world.concept("B", source=other)]
+    for name, url in zip(("Coll1", "Coll2"), urls, strict=True):
+        world.refer(world.repo(name, kind="collection"), url)
+    mine, theirs = concept("A", datatype="Text"), concept("B", source="Src2", datatype="Text")
+    back = lines(theirs, {"type": "Organization", "id": "Between"}, concept("B1", source="Src2"), concept("A2"))
+    forth = lines(mine, {"type": "Organization", "id": "Other"}, concept("A3"), concept("B2", source="Src2"))
+    answers = [world.api("POST", "/importers/bulk-import/?atomic=true", one) for one in (forth, back)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    halfway = Halfway(monkeypatch, 2)
+    threads = [in_background(job) for job in Job.objects.filter(kind="exports.import")]
+    assert halfway.there.acquire(timeout=60)
+    # the other one either waits at its very beginning or is halfway as well
+    wait_for(lambda: _is_waiting() or halfway.go_on.is_set(), what="the second import", timeout=60)
+    halfway.go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert list(Job.objects.filter(kind="exports.import").values_list("state", "attempt")) == [("succeeded", 1)] * 2
+    assert {row["id"] for row in world.api.get(f"{world.path}concepts/").json()} == {"A", "A2", "A3"}
+    assert {row["id"] for row in world.api.get(f"{other.uri}concepts/").json()} == {"B", "B1", "B2"}
+
+
+def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X54: an atomic import is cancelled while it runs, at once, and nothing of it is stored."""
+    answer = world.api("POST", "/importers/bulk-import/?atomic=true", lines(concept("A1")))
+    halfway = Halfway(monkeypatch, 2)
+    job = Job.objects.get(kind="exports.import")
+    thread = in_background(job)
+    assert halfway.there.acquire(timeout=60)
+    try:
+        lease = Job.objects.get(pk=job.pk).lease_until
+        wait_for(lambda: Job.objects.get(pk=job.pk).lease_until > lease, what="a beat of the heart", timeout=20)
+        assert world.api.delete("/importers/bulk-import/", {"task_id": answer.json()["id"]}).status_code == 204
+    finally:
+        halfway.go_on.set()
+        thread.join(60)
+    assert Job.objects.get(pk=job.pk).state == "cancelled"
+    assert world.api.get(f"{world.path}concepts/").json() == []

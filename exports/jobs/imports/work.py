@@ -76,7 +76,7 @@ def do(run: jobs.Run) -> Json:
     except feeds.Refused as reason:
         raise jobs.Failure("refused", str(reason)[:300]) from None
     blobs.delete(importing.key)
-    return {"counts": dict(work.book.counts)}
+    return work.result()
 
 
 def run_file(file: BinaryIO, *, user: Any, options: Json) -> Book:
@@ -94,6 +94,8 @@ class Work:
         self.importer, self.options, self.book = importer, options, book
         self._run, self._importing = run, importing
         self._owner = str(options.get("owner", "") or "")
+        self._is_atomic = bool(options.get("atomic"))
+        self._named: set[str] = set()
         self._target: archive.Target | None = None
         self._done = self._total = 0
         self._skip = importing.done if importing else 0
@@ -101,12 +103,15 @@ class Work:
     def whole(self, file: BinaryIO) -> None:
         """Check the whole file, then write it; all or nothing when ``atomic``."""
         self._total = sum(1 for _ in self._watched(feeds.read(file, _limits())))
-        if not self.options.get("atomic"):
+        if not self._is_atomic:
             self._write(feeds.read(file, _limits()))
             return
         with transaction.atomic():
+            clock.hold(self._named)
             self._write(feeds.read(file, _limits()))
             is_bad = self.book.has_bad
+            if not is_bad:
+                self._publish()
             transaction.set_rollback(is_bad)
         if is_bad:
             self._undone()
@@ -115,6 +120,8 @@ class Work:
         for number, item in enumerate(items):
             if number % BATCH == 0:
                 self._check()
+            if self._is_atomic:
+                self._named |= places.named(item, self._owner)
             yield item
 
     def _check(self) -> None:
@@ -124,7 +131,21 @@ class Work:
                                percent=min(99, self._done * 100 // max(1, self._total)))  # fmt: skip
 
     def _transaction(self) -> AbstractContextManager[Any]:
+        """Of one batch. Within an atomic import the job's row is left alone until the end: while it is locked neither
+        the heartbeat nor a cancellation gets through."""
+        return transaction.atomic() if self._is_atomic else self._fenced()
+
+    def _fenced(self) -> AbstractContextManager[Any]:
         return transaction.atomic() if self._run is None else self._run.fenced()
+
+    def _publish(self) -> None:
+        """The end of an atomic import: its rows and its success are one, so one cancelled before stores nothing."""
+        if self._run is not None:
+            with self._run.finish(self.result()):
+                self._check()
+
+    def result(self) -> Json:
+        return {"counts": dict(self.book.counts)}
 
     def _write(self, items: Iterator[feeds.Item]) -> None:
         for group in _groups(items):
@@ -243,7 +264,7 @@ class Work:
             bad = note.outcome in ("failed", "invalid", "permission_denied", "unknown")
             words = note.errors if bad else {"detail": "Another record failed, so nothing was stored."}
             self.book.add(Note(note.outcome if bad else "failed", note.line, note.type, note.url, words))
-        with self._transaction():
+        with self._fenced():
             self.book.save()
 
 
