@@ -153,6 +153,7 @@ class RecordColumns(models.Model):
     url = models.TextField(blank=True)
     file_id = models.CharField(max_length=500, blank=True)
     title = models.TextField(blank=True)
+    titles = models.JSONField(default=list)
     description = models.TextField(blank=True)
     metadata_date = models.CharField(max_length=40, blank=True)
     standard = models.CharField(max_length=7, default="unknown")

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import BooleanField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -243,8 +244,15 @@ def find_records(
     if standard:
         found = found.filter(standard=standard)
     if q:
-        found = found.filter(Q(title__icontains=q) | Q(url__icontains=q) | Q(file_id=q))
+        found = found.filter(Q(title__icontains=q) | Q(url__icontains=q) | Q(file_id=q) | Q(_translated_as(q)))
     return found
+
+
+def _translated_as(q: str) -> RawSQL:
+    """Whether a translation of a record's title holds the words, in any case."""
+    sql = "EXISTS (SELECT 1 FROM jsonb_array_elements(registry_record.titles) t WHERE t ->> 'title' ILIKE %s)"
+    words = re.sub(r"([\\%_])", r"\\\1", q)
+    return RawSQL(sql, [f"%{words}%"], output_field=BooleanField())  # noqa: S611 - the words are a parameter
 
 
 def record(number: int, access: Access) -> Record:

@@ -133,6 +133,7 @@ def record_item(record: Record, *, base_url: str) -> dict[str, Any]:
         "hash": record.content_sha256 or None,
         "waf_url": base_url + path if path else None,
         "update_time": moment(record.changed_at),
+        "titles": record.titles,
     }
 
 

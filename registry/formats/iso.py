@@ -19,6 +19,7 @@ GMI: Final = "http://www.isotc211.org/2005/gmi"
 GCO: Final = "http://www.isotc211.org/2005/gco"
 GMX: Final = "http://www.isotc211.org/2005/gmx"
 SRV: Final = "http://www.isotc211.org/2005/srv"
+TITLE_LENGTH: Final = 2000
 ISO3: Final = re.compile(r"http://standards\.iso\.org/iso/19(?:115|110)/(?:-[0-9]/)?(?P<module>[a-z0-9]+)/[0-9.]+\Z")
 
 _local = threading.local()
@@ -37,10 +38,14 @@ def parser() -> etree.XMLParser:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What a record says about itself. `bbox` is west, south, east, north in degrees, or `None`."""
+    """What a record says about itself. `bbox` is west, south, east, north in degrees, or `None`.
+
+    `titles` are the title's translations as `{"language": code, "title": text}` in document order.
+    """
 
     file_id: str
     title: str
+    titles: list[dict[str, str]]
     description: str
     metadata_date: str
     standard: str
@@ -98,15 +103,51 @@ def first(element: etree._Element | None, *path: str) -> etree._Element | None:
 
 
 def text(element: etree._Element | None) -> str:
-    """A property's value: the text of its CharacterString, Anchor, Date ... or its own, white space folded."""
+    """A property's value: the text of its CharacterString, Anchor, Date ... or its own, white space folded.
+
+    One that says it in translations only has the first of them.
+    """
     if element is None:
         return ""
     for child in element:
         if local(child) in ("CharacterString", "Anchor", "FileName", "MimeFileType", "URL", "DateTime", "Date"):
-            return " ".join("".join(str(part) for part in child.itertext()).split())
-        if local(child) == "PT_FreeText":
-            continue
-    return " ".join((element.text or "").split())
+            return _whole_text(child)
+    own = " ".join((element.text or "").split())
+    return own or next((words for _locale, words in translations(element)), "")
+
+
+def _whole_text(element: etree._Element) -> str:
+    return " ".join("".join(str(part) for part in element.itertext()).split())
+
+
+def translations(element: etree._Element | None) -> Iterator[tuple[str, str]]:
+    """(locale, text) of a property's PT_FreeText; the locale is the id the record gives it (ISO/TS 19139, 9.7)."""
+    for free in children(element, "PT_FreeText"):
+        for group in children(free, "textGroup"):
+            for words in children(group, "LocalisedCharacterString"):
+                said = _whole_text(words)
+                if said:
+                    yield words.get("locale", "").removeprefix("#"), said
+
+
+def _languages(root: etree._Element) -> dict[str, str]:
+    """The language code of each locale the record declares, by the locale's id."""
+    found: dict[str, str] = {}
+    for holder in children(root, "locale", "otherLocale", "defaultLocale"):
+        for place in children(holder, "PT_Locale"):
+            language = code(first(place, "languageCode")) or code(first(place, "language"))
+            found[place.get("id", "")] = language
+    return found
+
+
+def _titles(root: etree._Element, title: etree._Element | None) -> list[dict[str, str]]:
+    """A title's translations; a locale nobody declared is named by its id."""
+    languages = _languages(root)
+    found = [
+        {"language": (languages.get(locale) or locale)[:40], "title": words[:TITLE_LENGTH]}
+        for locale, words in translations(title)
+    ]
+    return found[:100]
 
 
 def code(element: etree._Element | None) -> str:
@@ -235,9 +276,11 @@ def extract(root: etree._Element) -> Extract:
     """Read what the registry shows of a record (contract 4.5, extraction)."""
     sections = identifications(root)
     section = sections[0] if sections else None
+    title = first(section, "citation", "CI_Citation", "title")
     return Extract(
         file_id=identifier(root)[:500],
-        title=text(first(section, "citation", "CI_Citation", "title"))[:2000],
+        title=text(title)[:TITLE_LENGTH],
+        titles=_titles(root, title),
         description=text(first(section, "abstract"))[:20000],
         metadata_date=_metadata_date(root)[:40],
         standard=standard_of(root),

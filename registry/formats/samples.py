@@ -6,7 +6,7 @@ Deterministic: the same number always gives the same bytes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 from xml.sax.saxutils import escape
@@ -47,10 +47,34 @@ def _contact(name: str) -> str:
     )
 
 
-def _citation(title: str, day: date) -> str:
+def _title(title: str, titles: Mapping[str, str]) -> str:
+    """A title with its translations by language; an empty one is left out."""
+    if not titles:
+        return _text("gmd:title", title)
+    own = f"<gco:CharacterString>{escape(title)}</gco:CharacterString>" if title else ""
+    groups = "".join(
+        f'<gmd:textGroup><gmd:LocalisedCharacterString locale="#locale-{language}">{escape(words)}'
+        "</gmd:LocalisedCharacterString></gmd:textGroup>"
+        for language, words in titles.items()
+    )
+    kind = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="gmd:PT_FreeText_PropertyType"'
+    return f"<gmd:title {kind}>{own}<gmd:PT_FreeText>{groups}</gmd:PT_FreeText></gmd:title>\n"
+
+
+def _locales(titles: Mapping[str, str]) -> str:
+    return "".join(
+        f'<gmd:locale><gmd:PT_Locale id="locale-{language}">\n'
+        + _code("gmd:languageCode", "LanguageCode", language)
+        + _code("gmd:characterEncoding", "MD_CharacterSetCode", "utf8")
+        + "</gmd:PT_Locale></gmd:locale>\n"
+        for language in titles
+    )
+
+
+def _citation(title: str, day: date, titles: Mapping[str, str]) -> str:
     return (
         "<gmd:citation><gmd:CI_Citation>\n"
-        + _text("gmd:title", title)
+        + _title(title, titles)
         + f"<gmd:date><gmd:CI_Date><gmd:date><gco:Date>{day}</gco:Date></gmd:date>\n"
         + _code("gmd:dateType", "CI_DateTypeCode", "publication")
         + "</gmd:CI_Date></gmd:date></gmd:CI_Citation></gmd:citation>\n"
@@ -114,13 +138,15 @@ def _head(number: int, *, level: str, language: str) -> str:
     )
 
 
-def _data_identification(number: int, *, language: str, keywords: int, box: str, revision: int) -> str:
+def _data_identification(
+    number: int, *, language: str, keywords: int, box: str, revision: int, titles: Mapping[str, str]
+) -> str:
     title, abstract = LANGUAGES[language]
     if revision:
         abstract += f" Revision {revision}."
     return (
         "<gmd:identificationInfo><gmd:MD_DataIdentification>\n"
-        + _citation(title.format(n=number), FIRST_DAY)
+        + _citation(title.format(n=number), FIRST_DAY, titles)
         + _text("gmd:abstract", abstract)
         + _keywords(keywords)
         + _text("gmd:language", language)
@@ -144,8 +170,9 @@ def iso19139(
     box: str | None = None,
     revision: int = 0,
     encoding: str = "UTF-8",
+    titles: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A good data record: `root` is `gmd` or `gmi`; each keyword adds about 110 bytes."""
+    """A good data record: `root` is `gmd` or `gmi`; each keyword adds about 110 bytes; `titles` are translations."""
     language = language or language_of(number)
     name = "gmd:MD_Metadata" if root == "gmd" else "gmi:MI_Metadata"
     spaces = _SPACES if root == "gmd" else f'xmlns:gmi="http://www.isotc211.org/2005/gmi" {_SPACES}'
@@ -153,7 +180,10 @@ def iso19139(
     document = (
         f'<?xml version="1.0" encoding="{encoding}"?>\n<{name} {spaces}>\n'
         + _head(number, level="dataset", language=language)
-        + _data_identification(number, language=language, keywords=keywords, box=found, revision=revision)
+        + _locales(titles or {})
+        + _data_identification(
+            number, language=language, keywords=keywords, box=found, revision=revision, titles=titles or {}
+        )
         + _distribution(number)
         + f"</{name}>\n"
     )
@@ -177,7 +207,7 @@ def service(number: int, *, broken: bool = False) -> bytes:
         f'<?xml version="1.0" encoding="UTF-8"?>\n<gmd:MD_Metadata {_SPACES}>\n'
         + _head(number, level="service", language=language)
         + "<gmd:identificationInfo><srv:SV_ServiceIdentification>\n"
-        + _citation(title.format(n=number), FIRST_DAY)
+        + _citation(title.format(n=number), FIRST_DAY, {})
         + _text("gmd:abstract", abstract)
         + "<srv:serviceType><gco:LocalName>OGC:WMS</gco:LocalName></srv:serviceType>\n"
         + f"<srv:extent>{_usual_box(number)}</srv:extent>\n"

@@ -25,6 +25,7 @@ BATCH: Final = 500
 CONTENT_COLUMNS: Final = (
     "file_id",
     "title",
+    "titles",
     "description",
     "metadata_date",
     "standard",
@@ -112,6 +113,7 @@ def content_columns(verdict: validation.Verdict, *, url: str, sha256: str, size:
         **columns,
         "file_id": extract.file_id,
         "title": extract.title or url,
+        "titles": extract.titles,
         "description": extract.description,
         "metadata_date": extract.metadata_date,
         "standard": extract.standard,
@@ -127,6 +129,7 @@ def empty_content(url: str) -> dict[str, Any]:
     return {
         "file_id": "",
         "title": url,
+        "titles": [],
         "description": "",
         "metadata_date": "",
         "standard": "unknown",
@@ -147,11 +150,11 @@ input AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(identity text, url text, date timestamptz, size bigint)),
 placed AS (
     INSERT INTO registry_stagedrecord (run_id, outcome, identity, identity_sha256, url, listed_date, listed_size,
-        file_id, title, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size, etag,
-        last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count, issues,
-        waf_name, fetch_issue)
+        file_id, title, titles, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size,
+        etag, last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count,
+        issues, waf_name, fetch_issue)
     SELECT %(run)s, '', identity, sha256(convert_to(identity, 'UTF8')), url, date, size,
-        '', '', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
+        '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
         '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
     FROM input, lease
     ON CONFLICT (run_id, identity_sha256) DO NOTHING
@@ -163,14 +166,14 @@ _FETCHED = f"""
 WITH {_LEASE},
 input AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(
-        id bigint, outcome text, url text, file_id text, title text, description text, metadata_date text,
+        id bigint, outcome text, url text, file_id text, title text, titles jsonb, description text, metadata_date text,
         standard text, kind text, services jsonb, links jsonb, bbox jsonb, content_sha256 text, size bigint, etag text,
         last_modified text, settled boolean, fetched_at timestamptz, validator_version text, well_formed boolean,
         valid boolean, error_count integer, warning_count integer, issues jsonb, all_issues jsonb, waf_name text,
         fetch_issue jsonb)),
 written AS (
     UPDATE registry_stagedrecord s SET
-        outcome = x.outcome, file_id = x.file_id, title = x.title, description = x.description,
+        outcome = x.outcome, file_id = x.file_id, title = x.title, titles = x.titles, description = x.description,
         metadata_date = x.metadata_date, standard = x.standard, kind = x.kind, services = x.services,
         links = x.links, bbox = CASE WHEN jsonb_typeof(x.bbox) = 'array' THEN
             ARRAY(SELECT value::float8 FROM jsonb_array_elements_text(x.bbox)) END,
@@ -218,11 +221,11 @@ WHERE s.run_id = %(run)s AND s.outcome = '' AND r.harvest_id = %(harvest)s
 _CARRY = f"""
 WITH {_LEASE}
 INSERT INTO registry_stagedrecord (run_id, outcome, identity, identity_sha256, url, listed_date, listed_size,
-    file_id, title, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size, etag,
-    last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count, issues,
+    file_id, title, titles, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size,
+    etag, last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count, issues,
     waf_name, fetch_issue)
 SELECT %(run)s, %(outcome)s, r.identity, r.identity_sha256, r.url, r.listed_date, r.listed_size,
-    '', '', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
+    '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
     '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
 FROM registry_record r, lease
 WHERE r.harvest_id = %(harvest)s AND starts_with(r.identity, %(prefix)s)

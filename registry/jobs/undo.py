@@ -24,11 +24,12 @@ WHERE c.run_id = %(run)s AND c.before IS NOT NULL AND r.harvest_id = %(harvest)s
     (c.before ->> 'identity_sha256')::bytea
 """
 
-# The organisation is the harvest's of now: it may have moved since.
+# The organisation is the harvest's of now: it may have moved since. Rows noted before a column came have its default.
 _RESTORE = """
 INSERT INTO registry_record SELECT old.* FROM registry_runchange c
 CROSS JOIN LATERAL jsonb_populate_record(NULL::registry_record,
-    c.before || jsonb_build_object('organization_id', %(organization)s, 'changed_at', %(now)s)) old
+    '{"titles": []}'::jsonb || c.before
+        || jsonb_build_object('organization_id', %(organization)s, 'changed_at', %(now)s)) old
 WHERE c.run_id = %(run)s AND c.before IS NOT NULL ORDER BY c.id
 """
 

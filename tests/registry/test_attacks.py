@@ -209,6 +209,42 @@ def test_extraction() -> None:
     assert iso.module_of("http://standards.iso.org/iso/19115/-3/mdb/2.0") == "mdb"
 
 
+def test_localised_titles() -> None:
+    """X37: a title's translations are read with the languages their record declares; alone they are the title."""
+    said = {"fre": "Température  de la mer", "jpn": "海面水温"}
+    both = validation.validate(samples.iso19139(0, titles=said))
+    assert both.is_valid
+    assert both.extract is not None
+    assert both.extract.title == "Surface temperature of the sea, station 0"
+    told = [{"language": "fre", "title": "Température de la mer"}, {"language": "jpn", "title": "海面水温"}]
+    assert both.extract.titles == told
+    own = b"<gco:CharacterString>Surface temperature of the sea, station 0</gco:CharacterString>"
+    alone = validation.validate(samples.iso19139(0, titles=said).replace(own, b"")).extract
+    assert alone is not None
+    assert (alone.title, alone.titles) == ("Température de la mer", told)
+    undeclared = validation.validate(samples.iso19139(0, titles=said).replace(b'="#locale-fre"', b'="#FR"')).extract
+    assert undeclared is not None
+    assert undeclared.titles[0]["language"] == "FR"
+
+
+def test_localised_titles_of_19115_3() -> None:
+    """X37: translations of a 19115-3 title are read like those of ISO 19139."""
+    lan = 'xmlns:lan="http://standards.iso.org/iso/19115/-3/lan/1.0"'
+    words = (
+        f'<lan:PT_FreeText {lan}><lan:textGroup><lan:LocalisedCharacterString locale="#el">Θερμοκρασία'
+        "</lan:LocalisedCharacterString></lan:textGroup></lan:PT_FreeText></cit:title>"
+    )
+    place = (
+        f'<mdb:otherLocale><lan:PT_Locale {lan} id="el"><lan:language><lan:LanguageCode codeList="" '
+        'codeListValue="gre"/></lan:language></lan:PT_Locale></mdb:otherLocale>\n<mdb:contact>'
+    )
+    document = samples.iso19115_3(8).replace(b"</cit:title>", words.encode())
+    found = validation.validate(document.replace(b"<mdb:contact>", place.encode()))
+    assert found.is_valid
+    assert found.extract is not None
+    assert found.extract.titles == [{"language": "gre", "title": "Θερμοκρασία"}]
+
+
 # --- links --------------------------------------------------------------------------------------------------------
 
 

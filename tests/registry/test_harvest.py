@@ -564,6 +564,24 @@ def test_blob_is_the_document(add_harvest: Add, source: demo_source.Source) -> N
         assert reader.read() == source.files["station_000.xml"].body
 
 
+def test_localised_titles(add_harvest: Add, source: demo_source.Source, client: Client) -> None:
+    """X37, X51: translations of a title are stored, shown, found by search, and carried by a run that asks nothing."""
+    said = {"fre": "Houle <100%> du large", "gre": "Κυματισμός"}
+    source.put("station_000.xml", samples.iso19139(0, titles=said))
+    harvest = add_harvest()
+    for _ in range(2):
+        assert run(harvest).state == "ok"
+        found = client.get(f"/registry/api/harvests/{harvest.uid}/records?q=κυματ").json()
+        assert found["total"] == 1
+        told = [{"language": name, "title": words} for name, words in said.items()]
+        assert found["data"][0]["titles"] == told
+    for q, total in (("100%>", 1), ("100_", 0), ("language", 0), ("houle", 1)):
+        assert client.get(f"/registry/api/harvests/{harvest.uid}/records", {"q": q}).json()["total"] == total
+    page = client.get(f"/registry/records/{found['data'][0]['id']}").content.decode()
+    assert "<dt>Title, fre</dt>" in page
+    assert "Houle &lt;100%&gt; du large" in page
+
+
 def test_single_document(add_harvest: Add, served: demo_source.Server) -> None:
     """X30: a source may be one document."""
     harvest = add_harvest(url=f"{served.url('nginx')}station_000.xml", harvest_type="DOCUMENT")

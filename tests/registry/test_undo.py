@@ -46,6 +46,16 @@ def changed(add_harvest: Add, source: demo_source.Source) -> tuple[Harvest, list
     return harvest, before, made
 
 
+def test_undo_of_rows_noted_before_a_column_came(changed: Any, client: Client, owner: User) -> None:
+    """X36: what was noted before records had translated titles comes back too."""
+    harvest, before, made = changed
+    for change in RunChange.objects.filter(before__isnull=False):
+        del change.before["titles"]
+        change.save()
+    assert client.post(f"/registry/api/runs/{made.pk}/undo", **pair(client)).status_code == 200
+    assert rows_of(harvest) == before
+
+
 def test_undo(changed: Any, client: Client, owner: User) -> None:
     """X36, X41: undoing the last swap brings every record back as it was, serves it again, and pauses the source."""
     harvest, before, made = changed
