@@ -15,6 +15,9 @@ from downloads.jobs.build import lead
 from downloads.jobs.ingest import publish
 from downloads.models import Build, BuildPart, Claim, Download, IngestRun, StoreVersion
 
+LINK_SECONDS = 900
+"""How long a link to the store works once it was handed out."""
+LINKS_LAST = timedelta(seconds=LINK_SECONDS)
 ADDRESSES_KEPT = timedelta(days=30)
 VERSIONS_KEPT = timedelta(days=30)
 ROWS_KEPT = timedelta(days=400)
@@ -33,9 +36,12 @@ def sweep(run: jobs.Run) -> dict[str, Any]:
 
 
 def _expire(run: jobs.Run) -> int:
-    """Delete files whose time is over until the store confirms it, then mark their downloads."""
+    """Delete files whose time is over until the store confirms it, then mark their downloads.
+
+    No link is handed out once the time is over (`Download.is_over`); those handed out before still work to their end.
+    """
     count = 0
-    over = Q(expires_at__lte=timezone.now(), is_pinned=False)
+    over = Q(expires_at__lte=timezone.now() - LINKS_LAST, is_pinned=False)
     ended = [Download.State.DONE, Download.State.FAILED, Download.State.CANCELLED]
     due = Download.objects.filter(over, state__in=ended).order_by("expires_at", "uuid")
     for download in list(due.select_related("build")[:_BATCH]):
@@ -55,7 +61,7 @@ def _expire_one(download: Download) -> bool:
                 return False  # not confirmed: the next sweep tries again
             Build.objects.filter(pk=build.pk).update(state=Build.State.DELETED)
         changed = (
-            Download.objects.filter(pk=download.pk, expires_at__lte=timezone.now(), is_pinned=False)
+            Download.objects.filter(pk=download.pk, expires_at__lte=timezone.now() - LINKS_LAST, is_pinned=False)
             .exclude(state__in=[Download.State.WAITING, Download.State.EXPIRED])
             .update(state=Download.State.EXPIRED, expired_at=timezone.now())
         )
@@ -63,8 +69,8 @@ def _expire_one(download: Download) -> bool:
 
 
 def _is_wanted(build: Build, but: Download) -> bool:
-    """Whether another download still offers this build's file."""
-    living = Q(expires_at__gt=timezone.now()) | Q(is_pinned=True)
+    """Whether another download still offers this build's file, or a link to it handed out still works."""
+    living = Q(expires_at__gt=timezone.now() - LINKS_LAST) | Q(is_pinned=True)
     return build.downloads.filter(living, state=Download.State.DONE).exclude(pk=but.pk).exists()
 
 

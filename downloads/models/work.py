@@ -6,9 +6,11 @@ Both are found through key tables claimed by insert-or-lock, so that equal reque
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -158,6 +160,11 @@ class Download(models.Model):
     expired_at = models.DateTimeField(null=True, blank=True)
     is_pinned = models.BooleanField(default=False)
 
+    OVER: ClassVar[models.Q] = models.Q(state=State.EXPIRED) | (
+        models.Q(is_pinned=False, expires_at__lte=Now()) & ~models.Q(state=State.WAITING)
+    )
+    """Downloads whose time is over, whether or not a sweep has marked them yet."""
+
     class Meta:
         ordering = ["-created_at", "uuid"]
         indexes = [
@@ -167,6 +174,13 @@ class Download(models.Model):
 
     def __str__(self) -> str:
         return str(self.uuid)
+
+    @property
+    def is_over(self) -> bool:
+        """The same as `OVER`, of this one."""
+        if self.state == self.State.EXPIRED:
+            return True
+        return self.state != self.State.WAITING and not self.is_pinned and self.expires_at <= timezone.now()
 
 
 class RequestKey(models.Model):

@@ -14,13 +14,12 @@ from django.utils import timezone
 from core import blobs, errors
 from core.models import User
 from downloads.formats import citation, members
-from downloads.jobs import status
+from downloads.jobs import expiry, status
 from downloads.jobs.build import lanes, plan
 from downloads.jobs.ingest import publish
 from downloads.models import Build, Claim, Download
 
 GONE_FOR_GOOD = timedelta(days=365)
-LINK_SECONDS = 900
 UNKNOWN = "There is no download with this id."
 AGAIN = "Send the same query again to build a new one."
 
@@ -40,7 +39,7 @@ def find(ident: str | uuid.UUID) -> Download:
     found = Download.objects.select_related("build__job").filter(pk=key).first()
     if found is None:
         raise errors.NotFound(UNKNOWN)
-    if found.state == Download.State.EXPIRED:
+    if found.is_over:
         raise _gone(found)
     return found
 
@@ -82,7 +81,7 @@ class Delivery:
 
     def url(self) -> str:
         """A link to the store, signed now for 15 minutes."""
-        return blobs.url(self.key, LINK_SECONDS, filename=self.filename, content_type=self.content_type)
+        return blobs.url(self.key, expiry.LINK_SECONDS, filename=self.filename, content_type=self.content_type)
 
 
 def deliver(ident: str, extension: str) -> Delivery:
@@ -143,7 +142,7 @@ def owned(user: User, *, limit: int, offset: int) -> tuple[int, list[Download]]:
     Expired ones are left out: their links are dead, and their own addresses say so (410).
     """
     asked_for = Claim.objects.filter(download=OuterRef("pk"), user=user)
-    mine = Download.objects.filter(Exists(asked_for)).exclude(state=Download.State.EXPIRED)
+    mine = Download.objects.filter(Exists(asked_for)).exclude(Download.OVER)
     counted = mine.select_related("build__job").annotate(total=Window(Count("pk")))
     page = list(counted.order_by("-created_at", "uuid")[offset : offset + limit])
     total = page[0].total if page else mine.count()

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from core import errors, jobs
-from downloads.jobs import notices
+from downloads.jobs import expiry, notices
 from downloads.jobs.build import lanes, outcome
 from downloads.models import Build, BuildKey, Claim, Download, Notification, RequestKey
 from downloads.services import look
@@ -102,16 +103,21 @@ def _cancel(download: Download) -> None:
 
 
 def pin(download: Download, *, is_pinned: bool) -> None:
-    """Keep a download beyond its time, or no longer."""
-    Download.objects.filter(pk=download.pk).update(is_pinned=is_pinned)
+    """Keep a download beyond its time, or no longer: then it ends now if its time was over."""
+    kept = Download.objects.filter(pk=download.pk)
+    if is_pinned:
+        kept.update(is_pinned=True)
+    else:
+        kept.filter(is_pinned=True).update(is_pinned=False, expires_at=Greatest("expires_at", Now()))
 
 
 def expire_now(download: Download) -> bool:
-    """Let the next sweep delete a finished download; False while it is being built."""
+    """Let a sweep delete a finished download now, links handed out or not; False while it is being built."""
+    now = timezone.now()
     changed = (
         Download.objects.filter(pk=download.pk)
         .exclude(state__in=[Download.State.WAITING, Download.State.EXPIRED])
-        .update(expires_at=timezone.now(), reuse_until=timezone.now(), is_pinned=False)
+        .update(expires_at=now - expiry.LINKS_LAST, reuse_until=now, is_pinned=False)
     )
     if changed:
         jobs.submit("downloads.expire", {}, fingerprint="expire")

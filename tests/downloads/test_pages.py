@@ -202,7 +202,7 @@ def test_expired(client: Client) -> None:
     """D49: an expired download is a 410 page with a way to ask again."""
     path = send(client, genus="acer")["Location"]
     jobs.run_queued()
-    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(seconds=1))
+    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(minutes=16))
     jobs.submit("downloads.expire", {})
     jobs.run_queued()
     page = client.get(path)

@@ -25,6 +25,7 @@ from core import auth, blobs, jobs
 from core.models import User
 from downloads.jobs import status as stand
 from downloads.models import Build, Download, Quota
+from downloads.services import operate
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -263,7 +264,7 @@ def test_expired(client: Client) -> None:
     """D11, D26: expired uuids are 410 with hint and query, on every path; the blob is gone."""
     body = client.get(url()).json()
     finish()
-    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(seconds=1))
+    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(minutes=16))
     jobs.submit("downloads.expire", {})
     finish()
     assert making.keys() == []
@@ -277,6 +278,46 @@ def test_expired(client: Client) -> None:
     assert ident(client.get(url()).json()) != ident(body)
     Download.objects.filter(pk=ident(body)).update(expired_at=timezone.now() - datetime.timedelta(days=366))
     assert client.get(f"/status/{ident(body)}").status_code == 404
+
+
+def test_no_link_once_the_time_is_over(client: Client) -> None:
+    """D26: from its end on a download is 410, before any sweep; a link handed out until then works its 15 minutes."""
+    user = User.objects.create_user("ada")
+    headers = {"Authorization": f"Token {auth.issue_token(user, audience='downloads')[1]}"}
+    body = client.get(url(), headers=headers).json()
+    paths = [f"/status/{ident(body)}", f"/v2/download/{ident(body)}", f"/downloads/{ident(body)}.zip"]
+    paths += [f"/v2/download/{ident(body)}/citation", f"/downloads/{ident(body)}"]
+    Download.objects.update(expires_at=timezone.now())
+    assert client.get(paths[0]).json()["task_status"] == "PENDING"  # what is being built is told of
+    finish()
+
+    def sweep() -> None:
+        jobs.submit("downloads.expire", {})
+        finish()
+
+    def answers() -> set[int]:
+        return {client.get(path).status_code for path in paths}
+
+    Download.objects.update(expires_at=timezone.now() + datetime.timedelta(seconds=60))
+    handed_out = client.get(paths[2])["Location"]
+    assert client.get("/v2/downloads", headers=headers).json()["itemCount"] == 1
+    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(minutes=14))
+    assert answers() == {410}
+    assert client.get("/v2/downloads", headers=headers).json()["itemCount"] == 0
+    sweep()
+    assert answers() == {410}
+    with urllib.request.urlopen(handed_out) as file:
+        assert file.read(2) == b"PK"
+    Download.objects.update(is_pinned=True)
+    assert client.get(paths[0]).status_code == 200
+    operate.pin(Download.objects.get(), is_pinned=False)
+    assert answers() == {410}
+    sweep()
+    assert len(making.keys()) == 1  # it could be had until just now
+    Download.objects.update(expires_at=timezone.now() - datetime.timedelta(minutes=15))
+    sweep()
+    assert making.keys() == []
+    assert Download.objects.get().state == Download.State.EXPIRED
 
 
 def v2(client: Client, **values: Any) -> Any:
