@@ -137,6 +137,42 @@ def test_rejects(tmp_path: Path) -> None:
     assert User.objects.count() == 3
 
 
+def test_oversized_values_refuse_the_row_alone(tmp_path: Path) -> None:
+    """UM44: too long a value of any column rejects its row, with line and field; good rows are stored."""
+    rows = ["ok,,,", f"bool,,{'x' * 1001},", f"number,,,{'1' * 1001}", f"cell,{'x' * 200_000},,", "ok2,,,"]
+    report = tmp_path / "rejects.csv"
+    path = write(tmp_path, "username,firstname,is_active,id\n" + "\n".join(rows))
+    assert run(path, "--rejects", str(report))[0] == 2
+    told = [line.split(",")[:3] for line in report.read_text().splitlines()[1:]]
+    assert told == [["3", "bool", "is_active"], ["4", "number", "id"], ["5", "cell", "firstname"]]
+    assert set(User.objects.values_list("username", flat=True)) == {"ok", "ok2"}
+
+
+def test_half_characters_refuse_the_row_alone(tmp_path: Path) -> None:
+    """UM44: JSON can spell halves of surrogate pairs, which nothing can store: a reject, and the report is written."""
+    rows = [
+        {"username": "good"},
+        {"username": "bad", "firstname": "\ud800"},
+        {"username": "ba\ud800"},
+        {"username": "bad", "emails": ["\udfff@x.org"]},
+        {"username": "bad", "email": "a\ud800@x.org"},
+        {"username": "bad", "\ud800": 1},
+        {"username": "last"},
+    ]
+    report = tmp_path / "rejects.csv"
+    path = write(tmp_path, "\n".join(map(json.dumps, rows)), "p.jsonl")
+    assert run(path, "--rejects", str(report))[0] == 2
+    told = [line.split(",")[:3] for line in report.read_text().splitlines()[1:]]
+    assert told == [
+        ["2", "bad", "firstname"],
+        ["3", "ba\\ud800", "username"],
+        ["4", "bad", "emails"],
+        ["5", "bad", "email"],
+        ["6", "bad", "\\ud800"],
+    ]
+    assert set(User.objects.values_list("username", flat=True)) == {"good", "last"}
+
+
 def test_rejects_are_told_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """UM45: memory holds at any size, also of the rejects: no more than two batches of them live at a time."""
     monkeypatch.setattr(imports, "BATCH", 10)
@@ -267,6 +303,18 @@ def test_unusable_files(tmp_path: Path, content: bytes, name: str, told: str) ->
     assert "aborted" in output
 
 
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    """UM46: unreadable file: one message."""
+    packed = bytearray(gzip.compress("".join(f"user{n * 7919}\n" for n in range(5000)).encode()))
+    packed[2000:2100] = bytes(byte ^ 0x5A for byte in packed[2000:2100])
+    code, output = run(write(tmp_path, bytes(packed), "p.jsonl.gz"))
+    assert (code, output.startswith("aborted: ")) == (1, True)
+
+
+def test_the_name_tells_the_form_in_any_letter_case(tmp_path: Path) -> None:
+    assert run(write(tmp_path, "username\nfine\n", "PEOPLE.CSV"))[0] == 0
+
+
 def test_too_large_and_absent(tmp_path: Path) -> None:
     path = write(tmp_path, gzip.compress(b"username\n" + b"name\n" * 1000), "p.csv.gz")
     assert run(path, "--max-bytes", "100")[0] == 1
@@ -331,6 +379,26 @@ def test_legacy_pairs(tmp_path: Path) -> None:
     page = browser.get("/portal/api-clients").content.decode()
     assert "please regenerate" in page
     assert "s3cr" not in page
+
+
+def test_legacy_pairs_that_cannot_be_stored(tmp_path: Path) -> None:
+    """UM47: what no database holds, and addresses that are none of the web's, are rejects."""
+    world.api()
+    world.person("owner")
+    row = {"owner": "owner", "name": "Old", "networks": "127.0.0.1", "key": "k", "secret": "x"}
+    bad = [{"name": "N\0"}, {"owner": "o\0"}, {"description": "\ud800"}, {"url": "javascript:alert(1)"}]
+    path = tmp_path / "clients.jsonl"
+    path.write_text("\n".join(json.dumps({**row, **change}) for change in bad))
+    out, told = io.StringIO(), io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("import_clients", str(path), stdout=out, stderr=told)
+    assert out.getvalue() == "0 created, 0 known, 4 rejected\n"
+    assert [line.split(":")[0] for line in told.getvalue().splitlines()] == [
+        "line 1, name",
+        "line 2, owner",
+        "line 3, description",
+        "line 4, url",
+    ]
 
 
 def seeded() -> str:

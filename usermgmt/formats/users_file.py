@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,9 @@ USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}", re.ASCII)
 ADDRESS = re.compile(r"[^@\s\"(),:;<>\[\\\]]+@[^@\s.\"(),:;<>\[\\\]]+(\.[^@\s.\"(),:;<>\[\\\]]+)*")
 MAX_ID = 2**63 - 1
 _LONGEST_LINE = 1_048_576
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONGEST_PLAIN = 1_000
+# Halves of surrogate pairs, which JSON can spell, are no text that could be stored.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TRUE = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE = frozenset({"0", "false", "f", "no", "n"})
 
@@ -70,9 +73,9 @@ def read(path: Path, *, max_bytes: int) -> Iterator[Person | Reject]:
             is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
             source: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if is_gzip else raw
             lines = _lines(source, max_bytes=max_bytes)
-            is_csv = path.name.removesuffix(".gz").endswith(".csv")
+            is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
             yield from _csv_rows(lines) if is_csv else _json_rows(lines)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Aborted(f"{path}: {error}") from error
 
 
@@ -103,6 +106,7 @@ def _lines(source: io.BufferedIOBase, *, max_bytes: int) -> Iterator[str]:
 
 
 def _csv_rows(lines: Iterator[str]) -> Iterator[Person | Reject]:
+    csv.field_size_limit(_LONGEST_LINE)  # the row is refused for it, not the file
     reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -206,8 +210,9 @@ def _take(given: dict[str, Any], name: str, value: str) -> None:
         return
     if _CONTROL.search(value):
         raise ValueError("control character")
-    if len(value) > LONGEST.get(name, 1_000):
-        raise ValueError(f"longer than {LONGEST[name]} characters")
+    longest = LONGEST.get(name, _LONGEST_PLAIN)
+    if len(value) > longest:
+        raise ValueError(f"longer than {longest} characters")
     given[name] = _typed(name, value)
 
 
@@ -236,5 +241,5 @@ def _address_problem(address: str) -> str:
 
 
 def text_sink(path: Path) -> io.TextIOWrapper:
-    """A UTF-8 file for a report, lines ended as the CSV writer ends them."""
-    return path.open("w", encoding="utf-8", newline="")
+    """A UTF-8 file for a report, lines ended as the CSV writer ends them; what is no text is escaped."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from usermgmt.jobs import pairs
 from usermgmt.models import Api, ApiClient, ClientCredential, ClientNetwork
 from usermgmt.services import history
 
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 FIELDS = ("owner", "api", "name", "description", "url", "data_use", "networks", "state", "key", "secret")
 
 
@@ -47,6 +49,8 @@ def _object(line: str) -> dict[str, Any]:
             raise errors.Invalid("unknown field", field=name[:60])
         if name != "networks" and not isinstance(value, str):
             raise errors.Invalid("not a string", field=name)
+        if _UNSTORABLE.search(value if isinstance(value, str) else ""):
+            raise errors.Invalid("a character that cannot be stored", field=name)
     return values
 
 
@@ -64,6 +68,9 @@ def _take(values: dict[str, Any]) -> bool:
     name = values.get("name", "").strip()
     if not 1 <= len(name) <= 64:
         raise errors.Invalid("1 to 64 characters are needed", field="name")
+    url = values.get("url", "")
+    if url and not url.lower().startswith(("http://", "https://")):
+        raise errors.Invalid("not an http or https address", field="url")
     cidrs = networks.parse(_joined(values.get("networks", "")))
     held = ClientCredential.objects.select_related("client").filter(key=key).first()
     if held is not None:
@@ -78,7 +85,7 @@ def _take(values: dict[str, Any]) -> bool:
             api=api,
             name=name,
             description=values.get("description", "")[:2000],
-            url=values.get("url", "")[:254],
+            url=url[:254],
             data_use=values.get("data_use", "")[:4000],
             state=state,
             scopes=list(api.scopes),
