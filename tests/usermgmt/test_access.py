@@ -249,6 +249,19 @@ def test_a_pair_sent_in_clear_is_reported(program: world.Program, mailoutbox: An
     assert program.secret not in mails[0].body
 
 
+@pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/revoke", "/oauth2/introspect"])
+def test_a_pair_sent_in_clear_in_a_form_is_reported(program: world.Program, path: str) -> None:
+    """UM11: the OAuth paths take the pair from the form, so there it is looked for as well."""
+    from core.models import Mail
+
+    with override_settings(USERMGMT_REQUIRE_HTTPS=True):
+        assert world.post_form(path, {"client_id": program.key, "client_secret": "wrong"}).status_code == 403
+        assert Client().post(path, b"\xff", content_type="text/plain").status_code == 403
+        assert not Mail.objects.filter(kind="usermgmt.clear-text").exists()
+        assert world.post_form(path, {"client_id": program.key, "client_secret": program.secret}).status_code == 403
+    assert Mail.objects.get(kind="usermgmt.clear-text").to == program.client.owner.email
+
+
 def test_stored_digests_open_nothing(program: world.Program) -> None:
     """UM28: a stored digest used as a secret or token is refused."""
     stored = ClientCredential.objects.get(pk=program.credential.pk).secret_hmac
@@ -288,6 +301,10 @@ def test_deprecation_headers(program: world.Program) -> None:
         assert answer["Link"] == '<https://example.org/oauth2>; rel="deprecation"'
         assert "Deprecation" not in get(HTTP_AUTHORIZATION=f"Bearer {token}")
         assert "Deprecation" not in get()
+        clients.narrow(program.client, actor=world.reviewer(), scopes=["services:add"])
+        missing, refused = program.get(SEARCH), get(HTTP_AUTHORIZATION=f"Bearer {token}")
+        assert (missing.status_code, missing["Deprecation"]) == (403, "@1767225600")
+        assert (refused.status_code, "Deprecation" in refused) == (403, False)
 
 
 def test_the_end_of_basic(program: world.Program) -> None:
@@ -346,6 +363,14 @@ def test_throttles(program: world.Program) -> None:
             for n in range(4)
         ]
         assert tries == [401, 401, 401, 429]
+
+
+def test_an_ipv6_network_is_one_source(program: world.Program) -> None:
+    """UM36: whoever has one address of a /64 has them all, so failures there add up; the next /64 is another source."""
+    with override_settings(USERMGMT_FAILURE_LIMIT=3, USERMGMT_KEY_FAILURE_LIMIT=100):
+        tries = [get(REMOTE_ADDR=f"2001:db8:0:1::{n}").status_code for n in range(1, 5)]
+        assert tries == [401, 401, 401, 429]
+        assert get(REMOTE_ADDR="2001:db8:0:2::1").status_code == 401
 
 
 def test_too_many_failures_hide_what_credentials_are_worth(program: world.Program) -> None:

@@ -123,6 +123,16 @@ def test_the_book_of_calls() -> None:
     assert "bearer" in page.get(f"/portal/api-clients/{program.client.pk}").content.decode()
 
 
+def test_no_search_type_spoils_the_book() -> None:
+    """UM24: a type that is none, even one with a NUL, is counted and audited like any other failure."""
+    program = world.program()
+    for kind in ("a%00b", "a-type-of-more-than-eight-letters"):
+        assert program.get(f"/api/v1/users/{kind}/mgatto").status_code == 400
+    assert calls.flush() == 2
+    assert list(SearchAudit.objects.values_list("type", "status")) == [("other", 400), ("other", 400)]
+    assert ClientDailyUsage.objects.get().failed == 2
+
+
 def test_volume_alert() -> None:
     program = world.program()
     with override_settings(USERMGMT_VOLUME_ALERT=1):

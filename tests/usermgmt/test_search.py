@@ -311,6 +311,12 @@ def test_what_cannot_match_asks_no_database(
     assert (response.status_code, response.content) == (404, b'{"users":[]}')
 
 
+def test_broken_bytes_in_the_type(program: world.Program) -> None:
+    """UM23: Bad UTF-8 anywhere behind the credentials is nobody."""
+    response = program.get("/api/v1/users/%FFid/abcd")
+    assert (response.status_code, response.content) == (404, b'{"users":[]}')
+
+
 def test_a_reserved_letter_matches_nothing(program: world.Program) -> None:
     world.person("dotted", email="dot.ted@x.org")
     assert search(program, "email", "t\ua725ted") == []

@@ -69,6 +69,18 @@ def test_what_is_unknown(program: world.Program) -> None:
     assert add(program, "other").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("co%00ge/add/mgatto", "Service"), ("coge/add/mga%00tto", "User"), ("coge/add/mga%FFtto", "User")],
+)
+def test_names_that_no_database_holds(program: world.Program, path: str, told: str) -> None:
+    """UM6: NUL and bytes that are not UTF-8 name no service and no user."""
+    world.service("coge")
+    world.person("mgatto")
+    response = program.call("post", f"/api/v1/service/{path}")
+    assert (response.status_code, response.json()) == (404, {"error": {"HTTP": f"{told} Not Found"}})
+
+
 def test_without_credentials_nothing_is_told(program: world.Program) -> None:
     """UM38: without credentials no service or user is revealed."""
     world.service("coge")

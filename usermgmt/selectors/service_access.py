@@ -49,8 +49,9 @@ LEFT JOIN core_user u ON u.username = lower(%(username)s) AND u.is_validated AND
 def standing(*, slug: str, username: str, client_id: int | None, is_limited: bool) -> Standing:
     """How a pair of service (any letter case) and account (exact, any letter case) stands."""
     values = {
-        "slug": slug,
-        "username": username,
+        # PostgreSQL takes no NUL in a text; the sign for what cannot be read is in no name either.
+        "slug": slug.replace("\0", "\ufffd"),
+        "username": username.replace("\0", "\ufffd"),
         "client": client_id,
         "is_limited": is_limited,
         "since": timezone.now() - REOPEN_EVERY,

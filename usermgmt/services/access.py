@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from django.conf import settings
 
-from core import errors, throttle
+from core import errors, net, throttle
 from usermgmt.formats import networks, peppers, secrets
 from usermgmt.jobs import mails
 from usermgmt.models import ApiClient
@@ -104,12 +104,12 @@ def _take(counters: list[throttle.Counter], *, client: int | None = None) -> Non
 
 
 def _failures(presented: Presented, address: networks.Address | None, *, cost: int) -> list[throttle.Counter]:
-    counters = [
-        throttle.Counter("usermgmt-failures", str(address), settings.USERMGMT_FAILURE_LIMIT, FAILURE_WINDOW, cost)
-    ]
+    # Of IPv6 the /64: who has one address of it has them all.
+    caller = net.throttle_key(address)
+    counters = [throttle.Counter("usermgmt-failures", caller, settings.USERMGMT_FAILURE_LIMIT, FAILURE_WINDOW, cost)]
     if presented.name:
         # Hashed: the name may be anything, even a secret typed into the wrong half.
-        key = f"{secrets.token_digest(presented.name)}|{address}"
+        key = f"{secrets.token_digest(presented.name)}|{caller}"
         limit = settings.USERMGMT_KEY_FAILURE_LIMIT
         counters.append(throttle.Counter("usermgmt-key-failures", key, limit, FAILURE_WINDOW, cost))
     return counters

@@ -76,6 +76,11 @@ def introspect(asked: Asked) -> dict[str, Any]:
     return _run(endpoint.create_introspect_response, asked, validator)
 
 
+def presented(asked: Asked) -> access.Presented:
+    """The pair a request shows, in the header or in the form. Raises `Refused` for a form that cannot be read."""
+    return _Validator(asked).presented({} if asked.basic is not None else _form(asked))
+
+
 def _run(respond: Any, asked: Asked, validator: _Validator) -> dict[str, Any]:
     form = _form(asked)
     access.check_failures(validator.presented(form), address=asked.address)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from core import errors
 from usermgmt.formats import networks
 from usermgmt.jobs import calls
-from usermgmt.selectors import callers
+from usermgmt.selectors import callers, directory
 
 USERS = "users"
 SERVICE = "service"
@@ -16,7 +16,7 @@ SERVICE = "service"
 
 @dataclass
 class Search:
-    """A search as it becomes known, step by step."""
+    """A search as it becomes known, step by step. `kind` as it was asked for, which may be anything."""
 
     kind: str
     term: str = ""
@@ -33,7 +33,7 @@ def note(
     search: Search | None = None,
 ) -> None:
     """Count a call of an admitted client, and audit its search."""
-    details = (search.kind[:8], calls.hashed(search.term), tuple(search.ids)) if search else ("", "", ())
+    details = (_type(search.kind), calls.hashed(search.term), tuple(search.ids)) if search else ("", "", ())
     calls.note(
         calls.Call(caller.client_id, scheme, endpoint, status, time.time(), str(address) if address else "", *details)
     )
@@ -44,3 +44,7 @@ def note_refusal(fact: errors.Fact, *, scheme: str, endpoint: str, status: int) 
     client = fact.details.get("client")
     if client is not None:
         calls.note(calls.Call(client, scheme, endpoint, status, time.time()))
+
+
+def _type(kind: str) -> str:
+    return kind if kind in directory.STATEMENTS else "other"

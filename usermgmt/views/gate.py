@@ -22,7 +22,14 @@ class ApiView(api.View):
     dialect = dialect.UserApi()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        require_https(request._request)
+        if settings.USERMGMT_REQUIRE_HTTPS and not request._request.is_secure():
+            # Anybody may have read a pair that was sent this way: its owner is warned.
+            access.warn_of_clear_text(self.presented(request))
+            raise errors.Denied(code="ssl_required")
+
+    def presented(self, request: Request) -> access.Presented:
+        """The credentials a request shows, wherever this view takes them from."""
+        return presented(request._request)
 
     @property
     def allowed_methods(self) -> list[str]:
@@ -31,14 +38,6 @@ class ApiView(api.View):
     def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> NoReturn:
         # Ours: no CORS, so a preflight is a method like any other that is not supported.
         self.http_method_not_allowed(request)
-
-
-def require_https(request: HttpRequest) -> None:
-    """Refuse plain http where SSL is required; a live pair sent that way has its owner warned."""
-    if not settings.USERMGMT_REQUIRE_HTTPS or request.is_secure():
-        return
-    access.warn_of_clear_text(presented(request))
-    raise errors.Denied(code="ssl_required")
 
 
 def presented(request: HttpRequest) -> access.Presented:
@@ -79,6 +78,8 @@ def admit(request: HttpRequest, *, endpoint: str, scope: str) -> Visit:
         caller = access.admit(shown, address=address, scope=scope)
     except errors.Fact as fact:
         usage.note_refusal(fact, scheme=shown.scheme, endpoint=endpoint, status=api.status_of(fact))
+        # A missing scope is said to those only whose credentials were right.
+        request.used_basic = shown.scheme == "basic" and isinstance(fact, errors.Denied)  # type: ignore[attr-defined]
         raise
     request.used_basic = shown.scheme == "basic"  # type: ignore[attr-defined]
     return Visit(caller=caller, scheme=shown.scheme, endpoint=endpoint, address=address)

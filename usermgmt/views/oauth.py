@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from core import api, auth, errors, net
 from usermgmt import dialect
 from usermgmt.formats import wire
-from usermgmt.services import oauth
+from usermgmt.services import access, oauth
 from usermgmt.views import gate
 
 
@@ -37,6 +37,12 @@ class OAuthView(gate.ApiView):
     """The base of the three: POST of a form by a client that shows its pair."""
 
     dialect: ClassVar[OAuth] = OAuth(only="POST")
+
+    def presented(self, request: Request) -> access.Presented:
+        try:
+            return oauth.presented(self.asked(request))
+        except errors.Fact:
+            return access.Presented()
 
     def asked(self, request: Request) -> oauth.Asked:
         plain = request._request

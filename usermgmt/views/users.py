@@ -13,7 +13,7 @@ from usermgmt.selectors import directory
 from usermgmt.services import usage
 from usermgmt.views import gate, raw_path
 
-PREFIX = "/api/v1/users/"
+PREFIX = b"/api/v1/users/"
 
 
 class Users(gate.ApiView):
@@ -73,13 +73,13 @@ def _term(request: HttpRequest, kind: str) -> str | None:
 
     Django's own `path` re-escapes broken bytes, so the path is read as the server gave it.
     """
-    raw = raw_path.of(request).partition(f"{PREFIX}{kind}".encode())[2].removeprefix(b"/")
-    if not _ends_escaped(request):
-        raw = raw.removesuffix(b"/")
     try:
-        term = raw.decode("utf-8")
+        path = raw_path.of(request).partition(PREFIX)[2].decode("utf-8")
     except UnicodeDecodeError:
         return None
+    term = path.partition("/")[2]
+    if not _ends_escaped(request):
+        term = term.removesuffix("/")
     # CyVerse: FIRST+LAST. Elsewhere a plus is itself, or plus-addresses could not be searched for.
     return term.replace("+", " ") if kind == "name" else term
 
