@@ -213,6 +213,7 @@ def test_admin(browser: Any, shelves: str) -> None:
     picture(browser, "admin-items")
     browser.get_by_role("link", name="Moby-Dick").click()
     picture(browser, "admin-item")
+    browser.get_by_role("link", name="signed link").nth(3).wait_for()
     assert browser.get_by_role("link", name="signed link").count() == 4
     browser.select_option("#id_files-4-format", "txt")
     browser.fill("#id_files-4-part", "3")
