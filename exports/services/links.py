@@ -72,11 +72,12 @@ def build_of(link: Link) -> ExportBuild:
     return build
 
 
-def check(link: Link, *, resumes: bool = False) -> LinkUse | None:
+def check(link: Link, *, resumes: bool = False, whole: bool = False) -> LinkUse | None:
     """The link's use so far, None when unused; Gone when it cannot be used any more.
 
     ``resumes``: the request continues a download it can prove (Range from above 0 with If-Range): allowed within the
-    grace even when the link is spent, because the last bytes may have been lost on the way.
+    grace even when the link is spent, because the last bytes may have been lost on the way. ``whole``: it is about
+    the whole body, of which there are only so many.
     """
     use = LinkUse.objects.filter(nonce=link.nonce).first()
     now = timezone.now()
@@ -85,7 +86,7 @@ def check(link: Link, *, resumes: bool = False) -> LinkUse | None:
             raise errors.Gone(_GONE)
         return None
     in_grace = now <= use.first_byte_at + timedelta(seconds=settings.EXPORTS_LINK_GRACE_SECONDS)
-    if not in_grace or (use.is_spent and not resumes):
+    if not in_grace or (use.is_spent and not resumes) or (whole and use.starts >= MAX_STARTS):
         raise errors.Gone(_GONE)
     return use
 
@@ -99,9 +100,7 @@ def start(link: Link, *, whole: bool, resumes: bool = False, hands_over: bool = 
             ignore_conflicts=True,
         )
         use = LinkUse.objects.select_for_update().get(nonce=link.nonce)
-        check(link, resumes=resumes)
-        if whole and use.starts >= MAX_STARTS:
-            raise errors.Gone(_GONE)
+        check(link, resumes=resumes, whole=whole)
         use.starts += int(whole)
         use.is_spent = use.is_spent or hands_over
         use.save(update_fields=["starts", "is_spent"])

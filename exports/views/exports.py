@@ -202,7 +202,10 @@ class Export(_OfVersion):
     def streamed(self, state: builds.ExportState, build: ExportBuild, form: str) -> HttpResponseBase:
         """``stream=true``: the archive itself, for clients that follow nothing."""
         response = delivery.whole(build, form, head=self.request.method == "HEAD")
-        return self.beside_archive(response, state, build, form)
+        kept = response["Cache-Control"]
+        told = self.beside_archive(response, state, build, form)
+        told["Cache-Control"] = kept  # it is no-store as well, and nobody on the way may repack the bytes
+        return told
 
 
 class Status(_OfVersion):

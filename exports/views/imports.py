@@ -12,13 +12,14 @@ from rest_framework.request import Request
 
 from core import api, errors
 from exports import dialect
-from exports.formats import addresses
+from exports.formats import addresses, text
 from exports.models import ImportJob
 from exports.serializers import imports as serializer
 from exports.services import imports as services
 from exports.views import base
 
 BLOCK = 256 * 1024
+LONGEST_URL = 8192
 #: what a raw body may call itself; what it is is told by its first bytes
 RAW = (
     "", "application/json", "text/json", "application/x-ndjson", "application/ndjson", "application/jsonl",
@@ -85,7 +86,7 @@ class Imports(_Task):
             raise errors.TooLarge("The upload is too large.", limit=settings.EXPORTS_IMPORT_MAX_BYTES)
         if (request.content_type or "").lower().startswith("multipart/form-data"):
             return self._form(plain)
-        if url := request.query_params.get("file_url"):
+        if url := request.query_params.get("file_url") or _url_in(plain):
             services.check_url(url)
             return services.fetch(url), url.rsplit("/", 1)[-1], {}
         kind = (request.content_type or "").split(";")[0].strip().lower()
@@ -116,6 +117,19 @@ class Imports(_Task):
                 raise errors.Invalid("Expected orgs/<id> or users/<name>.", field="owner")
             options["owner"] = owner
         return options
+
+
+def _url_in(plain: Any) -> str:
+    """The URL of a body that is nothing but ``{"file_url": …}``; larger bodies are data, and are not looked at here."""
+    declared = plain.META.get("CONTENT_LENGTH") or ""
+    if not declared.isdigit() or int(declared) > LONGEST_URL:
+        return ""
+    try:
+        value = text.loads(plain.body.decode())
+    except ValueError:
+        return ""
+    url = value.get("file_url") if isinstance(value, dict) and "type" not in value else None
+    return url if isinstance(url, str) else ""
 
 
 def _read(plain: Any) -> Iterator[bytes]:

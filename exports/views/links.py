@@ -41,7 +41,7 @@ class Download(api.View):
             raise
         resumes = span is not None and span[0] > 0 and if_range.strip() == etag
         hands_over = settings.EXPORTS_LINK_DELIVERY == "redirect" and link.form in names.STORED
-        links.check(link, resumes=resumes or (hands_over and span is not None))
+        links.check(link, resumes=resumes or (hands_over and span is not None), whole=span is None)
         if request.method == "HEAD":
             return delivery.ranged(build, link.form, span=span, blocks=iter(()), head=True)
         if hands_over:

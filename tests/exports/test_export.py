@@ -1,5 +1,6 @@
 """The export resource, request by request (contract §2.3, §2.4)."""
 
+import datetime as dt
 import hashlib
 import io
 import json
@@ -16,9 +17,9 @@ from django.test.utils import CaptureQueriesContext
 
 from core import errors, jobs
 from core.models import Job
-from exports.formats import archives
+from exports.formats import archives, stamps
 from exports.jobs import build
-from exports.models import ExportBuild
+from exports.models import ExportBuild, MappingVersion, RepoVersion
 from exports.services import exports as services
 from tests.exports.conftest import World
 from tests.house import wait_for
@@ -268,6 +269,23 @@ def test_file_name(ready: World) -> None:
     digits = "".join(letter for letter in newest[:19] if letter.isdigit())
     assert answer["X-Export-Filename"] == f"Src1_v1.{digits}.tgz"
     assert location(answer).endswith(f"/Src1_v1.{digits}.tgz")
+    east = dt.timezone(dt.timedelta(hours=5, minutes=30))
+    assert stamps.digits(dt.datetime(2016, 8, 22, 2, 11, 12, 999_999, tzinfo=east)) == "20160821204112"
+
+
+def test_file_name_by_what_is_newest(world: World) -> None:
+    """X17: the stamp is the newest concept's or mapping's, without any the version's own."""
+    first, late = world.concept("A"), dt.datetime(2031, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
+    world.mapping(first, first)
+    MappingVersion.objects.update(updated_at=late)
+    empty = world.repo("Empty")
+    world.cut("v1")
+    bare = world.cut("v1", repo=empty)
+    RepoVersion.objects.filter(pk=bare.pk).update(updated_at=late.replace(year=2032))
+    for path in (world.path, empty.uri):
+        world.build(f"{path}v1/")
+    names = [world.api.get(f"{path}v1/export/")["X-Export-Filename"] for path in (world.path, empty.uri)]
+    assert names == ["Src1_v1.20311231235959.tgz", "Empty_v1.20321231235959.tgz"]
 
 
 def test_neighbours(ready: World) -> None:
@@ -284,11 +302,19 @@ def test_neighbours(ready: World) -> None:
 
 def test_no_redirect_and_stream(ready: World) -> None:
     """X24: noRedirect=true gives url, lastUpdated, size, sha256; stream=true the bytes."""
-    told = ready.anonymous.get(f"{ready.path}v1/export/?noRedirect=true").json()
-    assert set(told) == {"url", "lastUpdated", "size", "sha256"}
-    data = download(ready, f"{ready.path}v1/")
-    assert (told["size"], told["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
-    assert told["lastUpdated"].endswith("+00:00")
+    path = f"{ready.path}v1/export/"
+    for form in ("tgz", "zip"):
+        told = ready.anonymous.get(f"{path}?noRedirect=true&format={form}").json()
+        assert set(told) == {"url", "lastUpdated", "size", "sha256"}
+        streamed = ready.anonymous.get(f"{path}?stream=true&format={form}")
+        data = body(streamed)
+        assert (told["size"], told["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert told["lastUpdated"] == streamed["Last-Updated"]
+        assert told["url"].endswith(f".{form}")
+        assert ready.anonymous.get(told["url"].removeprefix("http://testserver")).status_code == 302
+        # the link's own headers: caches on the way keep their hands off the bytes
+        assert streamed["Cache-Control"] == "private, no-store, no-transform"
+        assert streamed["ETag"] == f'"{told["sha256"]}"'
 
 
 def test_formats(ready: World) -> None:

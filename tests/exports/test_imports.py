@@ -256,6 +256,9 @@ def test_task(world: World) -> None:
     assert world.api.get(f"/tasks/{task['id']}/").json()["state"] == "REVOKED"
     assert world.api.get(f"{world.path}concepts/T1/").status_code == 404
     assert world.api.post("/importers/bulk-import/?file_url=http://example.org/x.json").status_code == 400
+    answer = world.api.post("/importers/bulk-import/", {"file_url": "http://example.org/x.json"})
+    assert answer.status_code == 400
+    assert answer.json() == {"file_url": ["This host is not allowed."]}
     assert world.anonymous.post("/importers/bulk-import/").status_code == 401
 
 

@@ -70,6 +70,8 @@ def test_starts(ready: World) -> None:
         interrupted(ready, link, 100, **({"Range": "bytes=0-"} if number % 2 else {}))
     assert ready.anonymous.get(link, Range="bytes=0-").status_code == 410
     assert ready.anonymous.get(link).status_code == 410
+    assert ready.anonymous.head(link).status_code == 410
+    assert ready.anonymous.head(link, Range="bytes=100-").status_code == 206
     assert ready.anonymous.get(link, Range="bytes=100-").status_code == 206
 
 
