@@ -86,7 +86,16 @@ def test_tab_dialect() -> None:
 
 @pytest.mark.parametrize(
     ("text", "safe"),
-    [("=1+1", "'=1+1"), ("+x", "'+x"), ("-x", "'-x"), ("@x", "'@x"), ("\tx", "'\tx"), ("-5.5", "-5.5"), ("x=", "x=")],
+    [
+        ("=1+1", "'=1+1"),
+        ("+x", "'+x"),
+        ("-x", "'-x"),
+        ("@x", "'@x"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("-5.5", "-5.5"),
+        ("x=", "x="),
+    ],
 )
 def test_spreadsheets(text: str, safe: str) -> None:
     """D33: no cell is taken for a formula, numbers stay numbers."""
@@ -247,9 +256,15 @@ def test_meta_xml_begins_with_a_declaration_and_escapes() -> None:
 
 def test_meta_xml_of_other_cores() -> None:
     rows = [part.get("rowType") for part in etree.fromstring(dwca.meta_xml(layout(core_type="uniquenames")))]
-    assert rows == [members.TAXON, members.OCCURRENCE, members.OCCURRENCE, members.MULTIMEDIA, members.MULTIMEDIA]
+    assert rows == [
+        "http://rs.tdwg.org/dwc/terms/Taxon",
+        "http://rs.tdwg.org/dwc/terms/Occurrence",
+        "http://rs.tdwg.org/dwc/terms/Occurrence",
+        "http://rs.tdwg.org/ac/terms/multimedia",
+        "http://rs.tdwg.org/ac/terms/multimedia",
+    ]
     tabbed = etree.fromstring(dwca.meta_xml(layout(form="dwca-tsv", core_type="uniquelocality", has_deleted=True)))
-    assert tabbed[0].get("rowType") == members.LOCATION
+    assert tabbed[0].get("rowType") == "http://rs.tdwg.org/dwc/terms/Location"
     assert {part.get("fieldsTerminatedBy") for part in tabbed} == {"\\t"}
     assert "deleted.tsv" not in [part.findtext("t:files/t:location", namespaces=DWC_TEXT) for part in tabbed]
 
@@ -315,7 +330,11 @@ def test_manifest() -> None:
         query={"rq": {"genus": "acer"}},
         files=[manifest.File("occurrence.csv", 10, 1, "ab"), manifest.File("eml.xml", 5, None, "cd")],
         media_without_record=2,
-        recordsets=[manifest.Source("a", "Ñ", "CC0", 1)],
+        recordsets=[
+            manifest.Source("c", "C", "", 1),
+            manifest.Source("a", "Ñ", "CC0", 1),
+            manifest.Source("b", "B", "", 2),
+        ],
     )
     assert json.loads(written) == {
         "build": "b",
@@ -327,7 +346,11 @@ def test_manifest() -> None:
             {"name": "eml.xml", "bytes": 5, "sha256": "cd"},
         ],
         "excluded": {"media_without_record": 2},
-        "recordsets": [{"uuid": "a", "name": "Ñ", "license": "CC0", "records": 1}],
+        "recordsets": [
+            {"uuid": "b", "name": "B", "license": "", "records": 2},
+            {"uuid": "a", "name": "Ñ", "license": "CC0", "records": 1},
+            {"uuid": "c", "name": "C", "license": "", "records": 1},
+        ],
     }
 
 

@@ -16,7 +16,7 @@ import pytest
 from dwca.read import DwCAReader
 from lxml import etree
 
-from downloads.formats import members, terms
+from downloads.formats import terms
 from downloads.models import Download
 from tests.downloads import making
 
@@ -100,10 +100,10 @@ def test_descriptor_fits_the_files() -> None:
 @pytest.mark.parametrize(
     ("core_type", "row_type"),
     [
-        ("records", members.OCCURRENCE),
-        ("mediarecords", members.MULTIMEDIA),
-        ("uniquenames", members.TAXON),
-        ("uniquelocality", members.LOCATION),
+        ("records", "http://rs.tdwg.org/dwc/terms/Occurrence"),
+        ("mediarecords", "http://rs.tdwg.org/ac/terms/multimedia"),
+        ("uniquenames", "http://rs.tdwg.org/dwc/terms/Taxon"),
+        ("uniquelocality", "http://rs.tdwg.org/dwc/terms/Location"),
     ],
 )
 def test_readers(tmp_path: Path, form: str, core_type: str, row_type: str, dwca_compat: Path) -> None:

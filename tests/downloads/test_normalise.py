@@ -110,6 +110,7 @@ def test_taxon_rank(given: str, expected: str | None, earned: set[str]) -> None:
         ("1987-08-21", "1987-08-21T00:00:00+00:00"),
         ("21 Aug 1987", "1987-08-21T00:00:00+00:00"),
         ("08/21/1987", "1987-08-21T00:00:00+00:00"),
+        ("12/05/1987", "1987-12-05T00:00:00+00:00"),
         ("1987-08", "1987-08-01T00:00:00+00:00"),
         ("1987", "1987-01-01T00:00:00+00:00"),
         ("1987-08-21T10:11:12-05:00", "1987-08-21T10:11:12-05:00"),
@@ -229,6 +230,8 @@ def test_shift_at_the_edges(place: tuple[str, str]) -> None:
 def test_points() -> None:
     """D40: precision, flips, bounds, zero and similar coordinates."""
     assert point("45.12", "-120.25432") == ((45.12, -120.25432), {"geopoint_low_precision"})
+    assert point("45.12345", "-120.25")[1] == {"geopoint_low_precision"}
+    assert point("45.123", "-120.254") == ((45.123, -120.254), set())
     assert point("95.123", "45.123") == ((45.123, 95.123), {"geopoint_pre_flip"})
     assert point("91", "181") == (None, {"geopoint_bounds"})
     assert point("NaN", "5") == (None, {"geopoint_bounds"})
