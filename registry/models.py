@@ -123,6 +123,9 @@ class Harvest(models.Model):
     )
     skip_broken_folders = models.BooleanField(default=False)
     serve_invalid = models.BooleanField(default=False)
+    widen_points = models.BooleanField(
+        default=False, help_text="Boxes without an area are widened by 0.00001° each side in the served copies."
+    )
     max_connections = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(16)]
     )
@@ -163,6 +166,9 @@ class RecordColumns(models.Model):
     bbox = ArrayField(models.FloatField(), size=4, null=True, blank=True)
     content_sha256 = models.CharField(max_length=64, blank=True)
     size = models.BigIntegerField(default=0)
+    # of the copy with widened boxes, if the document has any to widen
+    repaired_sha256 = models.CharField(max_length=64, blank=True)
+    repaired_size = models.BigIntegerField(default=0)
     etag = models.TextField(blank=True)
     last_modified = models.CharField(max_length=60, blank=True)
     settled = models.BooleanField(default=False)
@@ -212,6 +218,11 @@ class Record(RecordColumns):
 
     def __str__(self) -> str:
         return self.title or self.url or self.identity
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether the folder serves a copy with widened boxes."""
+        return self.harvest.widen_points and bool(self.repaired_sha256)
 
 
 class HarvestRun(models.Model):

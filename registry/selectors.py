@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import BooleanField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import BooleanField, Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -327,8 +327,9 @@ def folder(slug: str) -> Organization:
 
 def folder_files(found: Organization) -> Iterator[tuple[str, datetime, int]]:
     """The files of a folder, sorted by name as bytes, through a server-side cursor."""
-    rows = served().filter(organization=found).order_by("waf_name").values_list("waf_name", "changed_at", "size")
-    return rows.iterator(chunk_size=2000)
+    repaired = When(harvest__widen_points=True, repaired_size__gt=0, then="repaired_size")
+    rows = served().filter(organization=found).order_by("waf_name").annotate(bytes=Case(repaired, default="size"))
+    return rows.values_list("waf_name", "changed_at", "bytes").iterator(chunk_size=2000)
 
 
 def folders() -> list[tuple[str, datetime]]:

@@ -134,6 +134,7 @@ def record_item(record: Record, *, base_url: str) -> dict[str, Any]:
         "waf_url": base_url + path if path else None,
         "update_time": moment(record.changed_at),
         "titles": record.titles,
+        "repaired": record.is_repaired,
     }
 
 

@@ -8,6 +8,7 @@ Service records and ISO 19115-3 are checked by rules written here.
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import math
 import re
@@ -20,10 +21,10 @@ from typing import Any, Final
 
 from lxml import etree
 
-from registry.formats import iso
+from registry.formats import boxes, iso
 
 # Stored with every record; a new one makes the next run validate the stored bytes again (contract 4.4).
-VALIDATOR_VERSION: Final = "2026-11-22"
+VALIDATOR_VERSION: Final = "2026-11-22.1"
 SCHEMA_PACKAGE: Final = "bas_metadata_library"
 MAX_ISSUES: Final = 200
 _WRAPPED: Final = {"http://www.isotc211.org/2005/gmi": "gmi/gmi.xsd", iso.GMD: "gmd/gmd.xsd", iso.GMX: "gmx/gmx.xsd"}
@@ -80,11 +81,23 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A document's copy: the hash and the length in bytes of what would be served."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What validation found: the extract (`None` if not well-formed ISO), and the issues in document order."""
+    """What validation found: the extract (`None` if not well-formed ISO), and the issues in document order.
+
+    `repaired` is the copy with point boxes widened, `None` if there are no such boxes.
+    """
 
     extract: iso.Extract | None
     issues: tuple[Issue, ...] = field(default=())
+    repaired: Copy | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -163,7 +176,12 @@ def validate(document: bytes) -> Verdict:
             found.extend(_rules_of_service(service))
     found.extend(_rules_of_boxes(root, extract))
     found.sort(key=lambda issue: (issue.severity, issue.line or 0))
-    return Verdict(extract, tuple(found))
+    return Verdict(extract, tuple(found), _repaired(document))
+
+
+def _repaired(document: bytes) -> Copy | None:
+    copied = boxes.widened(document)
+    return None if copied is document else Copy(hashlib.sha256(copied).hexdigest(), len(copied))
 
 
 def _parse(document: bytes) -> tuple[etree._Element | None, Issue | None]:
@@ -275,10 +293,10 @@ def _is_date(value: str) -> bool:
 
 
 def _rules_of_boxes(root: etree._Element, extract: iso.Extract) -> Iterator[Issue]:
-    boxes = iso.boxes(root)
-    for box in boxes:
+    found = iso.boxes(root)
+    for box in found:
         yield from _rules_of_box(box)
-    if not boxes and extract.kind == "dataset":
+    if not found and extract.kind == "dataset":
         yield Issue("rules", "warning", "no_box", "The dataset has no geographic bounding box.", iso.line(root))
 
 

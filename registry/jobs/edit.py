@@ -63,8 +63,15 @@ def _move_folders(harvest: Harvest, before: Harvest) -> None:
     if moved:
         harvest.records.update(organization_id=harvest.organization_id)
         remove.touch_folder(before.organization_id)
-    if moved or (harvest.publish, harvest.serve_invalid) != (before.publish, before.serve_invalid):
+    if harvest.widen_points != before.widen_points:
+        harvest.records.exclude(repaired_sha256="").update(changed_at=timezone.now())
+    if moved or _served(harvest) != _served(before):
         remove.touch_folder(harvest.organization_id)
+
+
+def _served(harvest: Harvest) -> tuple[bool, bool, bool]:
+    """What decides which of a harvest's bytes the folder serves."""
+    return harvest.publish, harvest.serve_invalid, harvest.widen_points
 
 
 def save_or_refuse(harvest: Harvest, *, only: Collection[str] | None = None) -> None:

@@ -35,6 +35,8 @@ CONTENT_COLUMNS: Final = (
     "bbox",
     "content_sha256",
     "size",
+    "repaired_sha256",
+    "repaired_size",
     "validator_version",
     "well_formed",
     "valid",
@@ -100,6 +102,8 @@ def content_columns(verdict: validation.Verdict, *, url: str, sha256: str, size:
     columns: dict[str, Any] = {
         "content_sha256": sha256,
         "size": size,
+        "repaired_sha256": verdict.repaired.sha256 if verdict.repaired else "",
+        "repaired_size": verdict.repaired.size if verdict.repaired else 0,
         "validator_version": validation.VALIDATOR_VERSION,
         "well_formed": extract is not None,
         "valid": verdict.is_valid,
@@ -151,11 +155,11 @@ input AS (
 placed AS (
     INSERT INTO registry_stagedrecord (run_id, outcome, identity, identity_sha256, url, listed_date, listed_size,
         file_id, title, titles, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size,
-        etag, last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count,
-        issues, waf_name, fetch_issue)
+        repaired_sha256, repaired_size, etag, last_modified, settled, fetched_at, validator_version, well_formed, valid,
+        error_count, warning_count, issues, waf_name, fetch_issue)
     SELECT %(run)s, '', identity, sha256(convert_to(identity, 'UTF8')), url, date, size,
-        '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
-        '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
+        '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0,
+        '', 0, '', '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
     FROM input, lease
     ON CONFLICT (run_id, identity_sha256) DO NOTHING
     RETURNING 1)
@@ -167,7 +171,8 @@ WITH {_LEASE},
 input AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(
         id bigint, outcome text, url text, file_id text, title text, titles jsonb, description text, metadata_date text,
-        standard text, kind text, services jsonb, links jsonb, bbox jsonb, content_sha256 text, size bigint, etag text,
+        standard text, kind text, services jsonb, links jsonb, bbox jsonb, content_sha256 text, size bigint,
+        repaired_sha256 text, repaired_size bigint, etag text,
         last_modified text, settled boolean, fetched_at timestamptz, validator_version text, well_formed boolean,
         valid boolean, error_count integer, warning_count integer, issues jsonb, all_issues jsonb, waf_name text,
         fetch_issue jsonb)),
@@ -177,7 +182,8 @@ written AS (
         metadata_date = x.metadata_date, standard = x.standard, kind = x.kind, services = x.services,
         links = x.links, bbox = CASE WHEN jsonb_typeof(x.bbox) = 'array' THEN
             ARRAY(SELECT value::float8 FROM jsonb_array_elements_text(x.bbox)) END,
-        content_sha256 = x.content_sha256, size = x.size, etag = x.etag, last_modified = x.last_modified,
+        content_sha256 = x.content_sha256, size = x.size, repaired_sha256 = x.repaired_sha256,
+        repaired_size = x.repaired_size, etag = x.etag, last_modified = x.last_modified,
         settled = x.settled, fetched_at = x.fetched_at, validator_version = x.validator_version,
         well_formed = x.well_formed, valid = x.valid, error_count = x.error_count,
         warning_count = x.warning_count, issues = x.issues, waf_name = x.waf_name,
@@ -222,11 +228,11 @@ _CARRY = f"""
 WITH {_LEASE}
 INSERT INTO registry_stagedrecord (run_id, outcome, identity, identity_sha256, url, listed_date, listed_size,
     file_id, title, titles, description, metadata_date, standard, kind, services, links, bbox, content_sha256, size,
-    etag, last_modified, settled, fetched_at, validator_version, well_formed, valid, error_count, warning_count, issues,
-    waf_name, fetch_issue)
+    repaired_sha256, repaired_size, etag, last_modified, settled, fetched_at, validator_version, well_formed, valid,
+    error_count, warning_count, issues, waf_name, fetch_issue)
 SELECT %(run)s, %(outcome)s, r.identity, r.identity_sha256, r.url, r.listed_date, r.listed_size,
-    '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0, '',
-    '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
+    '', '', '[]', '', '', 'unknown', 'other', '[]', '[]', NULL, '', 0,
+    '', 0, '', '', false, NULL, '', false, false, 0, 0, '[]', '', NULL
 FROM registry_record r, lease
 WHERE r.harvest_id = %(harvest)s AND starts_with(r.identity, %(prefix)s)
 ON CONFLICT (run_id, identity_sha256) DO NOTHING
@@ -322,6 +328,8 @@ _BLANK: Final[dict[str, Any]] = {
     **empty_content(""),
     "content_sha256": "",
     "size": 0,
+    "repaired_sha256": "",
+    "repaired_size": 0,
     "validator_version": "",
     "well_formed": False,
     "valid": False,

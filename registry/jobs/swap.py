@@ -93,7 +93,9 @@ ORDER BY s.id
 ON CONFLICT (harvest_id, identity_sha256) DO UPDATE SET {_UPDATES},
     stale_since = CASE WHEN %(stored)s THEN r.stale_since END,
     fetch_issue = CASE WHEN %(stored)s THEN r.fetch_issue END, last_seen = %(now)s,
-    changed_at = CASE WHEN r.content_sha256 = EXCLUDED.content_sha256 THEN r.changed_at ELSE EXCLUDED.changed_at END
+    changed_at = CASE WHEN r.content_sha256 = EXCLUDED.content_sha256
+        AND (NOT %(widened)s OR r.repaired_sha256 = EXCLUDED.repaired_sha256)
+        THEN r.changed_at ELSE EXCLUDED.changed_at END
 """
 
 # A report tells the whole state of the source: what was wrong with documents nobody looked at still is, and what could
@@ -140,7 +142,7 @@ UPDATE registry_organization SET waf_version = waf_version + 1, waf_changed_at =
 
 
 # Held to the end of the transaction, so that the harvest is not moved to another organisation meanwhile.
-_OWNER = "SELECT organization_id FROM registry_harvest WHERE id = %(harvest)s FOR NO KEY UPDATE"
+_OWNER = "SELECT organization_id, widen_points FROM registry_harvest WHERE id = %(harvest)s FOR NO KEY UPDATE"
 
 
 def swap(run: HarvestRun, *, now: datetime, stored: bool = False) -> Counts:
@@ -156,7 +158,7 @@ def swap(run: HarvestRun, *, now: datetime, stored: bool = False) -> Counts:
     }
     with connection.cursor() as cursor:
         cursor.execute(_OWNER, keys)
-        (keys["organization"],) = cursor.fetchone()
+        keys["organization"], keys["widened"] = cursor.fetchone()
 
         def do(statement: str) -> int:
             cursor.execute(statement, keys)

@@ -28,7 +28,7 @@ WHERE c.run_id = %(run)s AND c.before IS NOT NULL AND r.harvest_id = %(harvest)s
 _RESTORE = """
 INSERT INTO registry_record SELECT old.* FROM registry_runchange c
 CROSS JOIN LATERAL jsonb_populate_record(NULL::registry_record,
-    '{"titles": []}'::jsonb || c.before
+    '{"titles": [], "repaired_sha256": "", "repaired_size": 0}'::jsonb || c.before
         || jsonb_build_object('organization_id', %(organization)s, 'changed_at', %(now)s)) old
 WHERE c.run_id = %(run)s AND c.before IS NOT NULL ORDER BY c.id
 """

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from core import api, blobs, errors
 from core.models import User
 from registry import selectors
-from registry.formats import waf
+from registry.formats import boxes, waf
 from registry.jobs import fetch
 from registry.models import Record
 from registry.views import callers
@@ -108,11 +108,11 @@ class Folder(View):
 
 
 class File(View):
-    """`/waf/<slug>/<file>.xml`: the bytes as fetched."""
+    """`/waf/<slug>/<file>.xml`: the bytes as fetched, or with point boxes widened where the source wants that."""
 
     def get(self, request: Request, slug: str, name: str) -> HttpResponseBase:
         record = selectors.served_file(slug, name)
-        etag = f'"{record.content_sha256}"'
+        etag = f'"{record.repaired_sha256 if record.is_repaired else record.content_sha256}"'
         answer = validated(request, etag=etag, changed=record.changed_at)
         if answer is None:
             answer = self._bytes(request, record)
@@ -125,10 +125,11 @@ class File(View):
             if blobs.stat(key) is None:  # as GET would find out
                 raise blobs.Missing(key)
             answer = HttpResponse(content_type="application/xml")
-            answer["Content-Length"] = str(record.size)
+            answer["Content-Length"] = str(record.repaired_size if record.is_repaired else record.size)
             return answer
         with blobs.reader(key) as reader:
-            return HttpResponse(reader.read(), content_type="application/xml")
+            body = reader.read()
+        return HttpResponse(boxes.widened(body) if record.is_repaired else body, content_type="application/xml")
 
 
 def _fenced(response: HttpResponse) -> HttpResponse:

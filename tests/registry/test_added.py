@@ -74,7 +74,7 @@ def test_records(client: Client, add_harvest: Add, source: demo_source.Source) -
     assert client.get(path).json()["total"] == 7
     bad = client.get(path, {"valid": "false"}).json()["data"]
     keys = "id harvest url file_id title description metadata_date standard kind services links bbox valid stale issues"
-    assert [list(item) for item in bad] == [[*keys.split(), "hash", "waf_url", "update_time", "titles"]]
+    assert [list(item) for item in bad] == [[*keys.split(), "hash", "waf_url", "update_time", "titles", "repaired"]]
     assert (bad[0]["waf_url"], bad[0]["issues"][0]["stage"]) == (None, "schema")
     good = client.get(path, {"valid": "true", "q": samples.identifier(0)}).json()["data"][0]
     assert client.get(re.sub("^.*/waf/", "/waf/", good["waf_url"])).status_code == 200

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from core import egress
 from registry.demo import source as demo_source
-from registry.formats import iso, listing, samples, validation
+from registry.formats import boxes, iso, listing, samples, validation
 from registry.jobs import ckan
 from registry.models import Harvest, HarvestRun, Record
 from tests.registry.conftest import run
@@ -243,6 +244,63 @@ def test_localised_titles_of_19115_3() -> None:
     assert found.is_valid
     assert found.extract is not None
     assert found.extract.titles == [{"language": "gre", "title": "Θερμοκρασία"}]
+
+
+@pytest.mark.parametrize(
+    ("box", "widened"),
+    [
+        ((-158, 21, -158, 21), ("-158.00001", "20.99999", "-157.99999", "21.00001")),
+        ((-158, 21, -157, 21), ("-158", "20.99999", "-157", "21.00001")),
+        ((-158.5, 21.25, -158.499995, 21.250009), ("-158.50001", "21.24999", "-158.499985", "21.250019")),
+        ((180, 90, -180, 90), ("179.99999", "89.99999", "-179.99999", "90")),
+        ((-180, -90, -180, -90), ("-180", "-90", "-179.99999", "-89.99999")),
+    ],
+)
+def test_point_boxes(box: tuple[float, ...], widened: tuple[str, ...]) -> None:
+    """X37: a box without an extent is widened by 1e-5 degrees each side, exactly, and never beyond the globe."""
+    document = samples.iso19139(1, box=samples._box(*box))
+    copied = boxes.widened(document)
+    root = etree.fromstring(copied)
+    assert tuple(iso.bounds(iso.boxes(root)[0]).values()) == widened
+    assert validation.validate(copied).is_valid
+    assert boxes.widened(copied) is copied
+    assert boxes.widened(document.decode().replace("UTF-8", "UTF-16").encode("utf-16")) == copied.decode().replace(
+        "UTF-8", "UTF-16"
+    ).encode("utf-16")
+    changed = [
+        number
+        for number, (old, new) in enumerate(zip(document.split(b"\n"), copied.split(b"\n"), strict=True))
+        if old != new
+    ]
+    assert len(changed) == sum(str(old) != new for old, new in zip(box, widened, strict=True))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        samples.iso19139(1),
+        samples.iso19139(1, box=samples._box(9999, 0, 9999, 0.5)),
+        samples.iso19139(1, box=samples._box(0, 20, 1, 10)),
+        samples.iso19139(1, box=samples._box(0, 0, 0, 0)).replace(b"</gmd:EX_GeographicBoundingBox>", b""),
+        samples.iso19139(1, box=samples._box(0, 0, 0, 0)).replace(b"gmd:northBound", b"gmd:southBound"),
+        samples.iso19139(1, box=samples._box(0, 0, 0, 0)).replace(
+            b"<gco:Decimal>0<", b"<gco:Decimal>" + b"0" * 99 + b"<"
+        ),
+        b"<EX_GeographicBoundingBox " * 40_000,
+        b"<EX_GeographicBoundingBox>" * 40_000,
+        b"",
+    ],
+)
+def test_boxes_left_alone(document: bytes) -> None:
+    """X37: boxes with an extent, impossible ones and what is no whole box stay, byte for byte, at no great cost."""
+    assert boxes.widened(document) is document
+
+
+def test_point_box_of_19115_3() -> None:
+    """X37: point boxes of 19115-3 records are widened as well, each box for itself."""
+    document = samples.iso19115_3(8).replace(b"-157", b"-158").replace(b">22<", b">21<")
+    root = etree.fromstring(boxes.widened(document))
+    assert list(iso.bounds(iso.boxes(root)[0]).values()) == ["-158.00001", "20.99999", "-157.99999", "21.00001"]
 
 
 # --- links --------------------------------------------------------------------------------------------------------
