@@ -162,6 +162,21 @@ def test_each_reject_is_set_aside(tmp_path: Path) -> None:
     assert set(current()) == {f"r{n}" for n in range(20)} | {"x"}
 
 
+def test_of_a_long_reject_the_beginning_is_kept(tmp_path: Path) -> None:
+    """D42: of a row set aside 8 KB are kept, whatever its letters take, and in whichever pass it was found."""
+    rows = [
+        *making.specimens(9),
+        {"id": "", "dwc:genus": "東" * 5000},
+        {"id": "r0", "dwc:genus": "𐍈" * 5000},
+        {"id": "r1", "dwc:genus": "b" * 9000},
+    ]
+    making.bring_in(making.archive(tmp_path, rows))
+    kept = {reject.reason + reject.row[15]: reject.row for reject in RejectedRow.objects.all()}
+    assert len(kept) == 3
+    assert all(2000 < len(row.encode()) <= 8192 for row in kept.values()), kept.keys()
+    assert sum(len(row.encode()) == 8192 for row in kept.values()) >= 1
+
+
 def test_mostly_bad_archives_are_refused(tmp_path: Path) -> None:
     path = making.archive(tmp_path, making.specimens(2) + [{"id": "", "dwc:genus": f"g{n}"} for n in range(3)])
     with pytest.raises(ingest.Refused, match="3 of 5 rows"):

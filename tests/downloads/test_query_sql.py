@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from downloads.formats import terms
 from downloads.jobs.build import selection as build_selection
-from downloads.selectors import jsontext, normal, parse, request, sql
+from downloads.selectors import geo, jsontext, normal, parse, request, sql
 from tests.downloads import reference, specimens
 
 
@@ -139,6 +139,7 @@ OPERATORS: list[dict[str, Any]] = [
     {"commonnames": {"type": "exact", "text": "Red maple"}},
     *({"data.dwc:locality": {"type": "exact", "text": text}} for text in ("st louis", "St. Louis", "...")),
     {"data.dwc:locality": {"type": "exact", "text": "A_B%C \\ 'QUOTED'"}},
+    *({"locality": {"type": "fuzzy", "text": text}} for text in ("sr", "st", "s", "nea", "ner")),
     *({"genus": {"type": "fuzzy", "text": text}} for text in ("acer", "acre", "eacer", "puna", "quercsu", "xx")),
     *({"locality": {"type": "fuzzy", "text": text}} for text in ("st luois", "grnde", "東 山", "...", "louis saint")),
     {"data.dwc:habitat": {"type": "fuzzy", "value": "flatwods"}},
@@ -243,6 +244,28 @@ def test_places(query: dict[str, Any], kinds: int, world: specimens.World) -> No
     found = select(query)
     assert found == expected(query, world)
     assert len({world.records[key][0]["geopoint"] for key in found}) == kinds
+
+
+@pytest.mark.parametrize(
+    ("spelt", "metres"),
+    [
+        ("1500mm", 1.5),
+        ("150 cm", 1.5),
+        ("2m", 2),
+        ("0.5km", 500),
+        ("100in", 2.54),
+        ("10ft", 3.048),
+        ("10yd", 9.144),
+        ("1mi", 1609.344),
+        ("1nmi", 1852),
+        ("1NM", 1852),
+        ("7", 7),
+        (7.5, 7.5),
+    ],
+)
+def test_units(spelt: Any, metres: float) -> None:
+    """D17: every unit of a distance; a bare number is metres."""
+    assert geo.distance(spelt) == pytest.approx(metres, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,13 @@ def _add_column_set(kind: str, set_version: int, names: list[str], version: int)
 
 
 def save_rejects(run_id: int) -> None:
-    """Keep the rows set aside with their run."""
+    """Keep the rows set aside with their run; of a row, at most 8 KB (no character takes more than four bytes)."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO downloads_rejectedrow (run_id, file, line, reason, message, row) "
-            "SELECT %s, left(file, 300), line, reason, left(message, 500), row FROM stage_reject ORDER BY file, line",
+            "SELECT %s, left(file, 300), line, reason, left(message, 500), "
+            "CASE WHEN octet_length(row) <= 8192 THEN row ELSE left(row, 2048) END "
+            "FROM stage_reject ORDER BY file, line",
             [run_id],
         )
 
