@@ -84,6 +84,7 @@ class Program:
         self.folder = folder
         self.log = folder / f"{name}.log"
         self.child: subprocess.Popen[bytes] | None = None
+        self.is_frozen = False
 
     @property
     def is_running(self) -> bool:
@@ -121,6 +122,7 @@ class Program:
         """kill -9 of the process and its children, at once."""
         if self.child is not None:
             process.end_group(self.child)
+        self.is_frozen = False
 
     def restart(self) -> None:
         """Stop and start."""
@@ -131,11 +133,13 @@ class Program:
         """Freeze the whole process group."""
         if self.is_running:
             os.killpg(self.pid, signal.SIGSTOP)
+            self.is_frozen = True
 
     def resume(self) -> None:
         """Let a frozen process group go on."""
         if self.is_running:
             os.killpg(self.pid, signal.SIGCONT)
+        self.is_frozen = False
 
     def children(self) -> list[int]:
         """Process ids of the direct children (a worker's pool)."""
