@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from core import blobs, clock, jobs, mail, webhooks
+from core.accounts import reset
 from core.apps import api_configs
 
 
@@ -20,6 +21,7 @@ def sweep_blobs() -> int:
     return swept
 
 
+mail.register(reset.KIND)
 jobs.register(mail.JOB)
 jobs.register(webhooks.JOB)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.template import loader
 from django.utils.functional import Promise
 
-from core import mail, net, throttle
+from core import net, throttle
+from core.accounts import reset
 from core.models import User
 
 
@@ -26,7 +28,7 @@ class LoginForm(AuthenticationForm):
         self.fields["username"].widget.attrs["autocapitalize"] = "none"
 
     def clean(self) -> dict[str, Any]:
-        caller = str(net.caller_address(self.request)) if self.request else ""
+        caller = net.throttle_key(net.caller_address(self.request)) if self.request else ""
         key = f"{str(self.cleaned_data.get('username', '')).lower()}|{caller}"
         if throttle.peek("page-login", key, self.TRIES, self.WINDOW):
             raise ValidationError("Too many attempts. Wait a quarter of an hour, or reset your password.")
@@ -42,6 +44,10 @@ class LoginForm(AuthenticationForm):
 class ForgotForm(PasswordResetForm):
     """Asks for an address; a mail with a link goes out through the outbox when an account has it."""
 
+    def get_users(self, email: str) -> Iterable[User]:
+        """Whom the address belongs to; people who were imported without a password get their first one this way."""
+        return User.objects.filter(email__iexact=email, is_active=True)
+
     def send_mail(
         self,
         subject_template_name: str,
@@ -51,8 +57,8 @@ class ForgotForm(PasswordResetForm):
         to_email: str,
         html_email_template_name: str | None = None,
     ) -> None:
-        subject = " ".join(loader.render_to_string(subject_template_name, context).split())
-        mail.queue("password-reset", to_email, subject, loader.render_to_string(email_template_name, context))
+        here = settings.PUBLIC_BASE_URL or f"{context['protocol']}://{context['domain']}"
+        reset.queue(context["user"], base_url=here, route=context["reset_route"])
 
 
 class AccountForm(forms.ModelForm[User]):

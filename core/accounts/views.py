@@ -16,6 +16,7 @@ from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.views.generic import UpdateView, View
 
+from core import net, throttle
 from core.accounts import forms
 from core.models import ApiToken, User
 
@@ -61,13 +62,16 @@ class PasswordChange(Framed, auth_views.PasswordChangeView):
 class Forgot(Framed, auth_views.PasswordResetView):
     template_name = "core/accounts/forgot.html"
     form_class = forms.ForgotForm
-    subject_template_name = "core/accounts/reset_subject.txt"
-    email_template_name = "core/accounts/reset_mail.txt"
+    TRIES, WINDOW = 20, 3600
 
     def get_success_url(self) -> str:
         return reverse(f"{self.namespace}-forgot-done")
 
     def form_valid(self, form: Any) -> HttpResponse:
+        caller = net.throttle_key(net.caller_address(self.request))
+        if throttle.hit("page-forgot", caller, limit=self.TRIES, window=self.WINDOW):
+            form.add_error(None, "Too many tries from your address. Please wait an hour.")
+            return self.form_invalid(form)
         self.extra_email_context = {"reset_route": f"{self.namespace}-reset"}
         return super().form_valid(form)
 

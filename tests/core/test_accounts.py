@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+from django.core import mail as django_mail
 from django.test import Client
 
-from core import auth, throttle
+from core import auth, jobs, throttle
+from core.accounts import reset
 from core.models import Mail, User
 
 pytestmark = pytest.mark.django_db
@@ -51,17 +54,55 @@ def test_logout_needs_a_post(client: Client, amal: User) -> None:
     assert client.get("/accounts").status_code == 302
 
 
+def mailed_link() -> str:
+    """The path in the mail that goes out; its row never has it, so that nobody can read it from there."""
+    jobs.run_queued()
+    (message,) = django_mail.outbox
+    link = re.search(r"https?://testserver(/accounts/password/reset/\S+)", str(message.body))
+    assert link is not None
+    row = Mail.objects.get(kind="password-reset")
+    assert (row.state, "/reset/" in row.body) == ("sent", False)
+    return link[1]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_forgotten_password_is_reset_by_a_mailed_link_once(client: Client, amal: User) -> None:
     client.post("/accounts/password/forgot", {"email": "amal@example.org"})
-    mail = Mail.objects.get(kind="password-reset")
-    link = re.search(r"https?://testserver(/accounts/password/reset/\S+)", mail.body)
-    assert link is not None
-    form_page = client.get(link[1], follow=True)
+    link = mailed_link()
+    form_page = client.get(link, follow=True)
     form_path = form_page.redirect_chain[-1][0]
     new = {"new_password1": "a quite new phrase", "new_password2": "a quite new phrase"}
     assert client.post(form_path, new).status_code == 302
     assert User.objects.get(pk=amal.pk).check_password("a quite new phrase")
-    assert "used already" in Client().get(link[1], follow=True).content.decode()
+    assert "used already" in Client().get(link, follow=True).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_was_imported_without_a_password_gets_one(client: Client, amal: User) -> None:
+    """UM47: people imported without a password use *Forgot password*."""
+    amal.set_unusable_password()
+    amal.save()
+    client.post("/accounts/password/forgot", {"email": "amal@example.org"})
+    form_path = client.get(mailed_link(), follow=True).redirect_chain[-1][0]
+    new = {"new_password1": "a quite new phrase", "new_password2": "a quite new phrase"}
+    assert client.post(form_path, new).status_code == 302
+    assert User.objects.get(pk=amal.pk).check_password("a quite new phrase")
+
+
+def test_links_lead_to_the_public_address(client: Client, amal: User, settings: Any) -> None:
+    settings.PUBLIC_BASE_URL = "https://quincunx.example.org"
+    client.post("/accounts/password/forgot", {"email": "amal@example.org"})
+    text = reset.render(Mail.objects.get(kind="password-reset"))
+    assert "https://quincunx.example.org/accounts/password/reset/" in text
+
+
+@pytest.mark.parametrize("path", ["/accounts/password/forgot", "/portal/password/forgot"])
+def test_asking_for_links_is_slowed_down(client: Client, amal: User, path: str) -> None:
+    for _ in range(20):
+        assert client.post(path, {"email": "amal@example.org"}).status_code == 302
+    refused = client.post(path, {"email": "amal@example.org"})
+    assert "Too many tries" in refused.content.decode()
+    assert Mail.objects.count() == 20
 
 
 def test_an_unknown_address_gets_the_same_answer_and_no_mail(client: Client, amal: User) -> None:
