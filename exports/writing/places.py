@@ -53,6 +53,7 @@ def create_repo(owner: Organization | User, *, kind: str, mnemonic: str, changes
         with transaction.atomic():
             repo.save(force_insert=True)
             versions.create_head(repo)
+            renewal.renew_about(repo)
     except IntegrityError:
         raise errors.Conflict(f"{kind.capitalize()} with this ID already exists.", code="duplicate") from None
     return repo

@@ -64,8 +64,18 @@ def _renew_access(repo: Repo) -> None:
         """,
         [f'"public_can_view": {text.dumps(not repo.is_private)}, \\2', repo.pk],
     )
-    about = Mapping.objects.filter(Q(from_uri__startswith=repo.uri) | Q(to_uri__startswith=repo.uri))
-    _renew_others(about.exclude(source__organization=repo.organization_id, source__user=repo.user_id))
+    _renew_others(_about(repo).exclude(source__organization=repo.organization_id, source__user=repo.user_id))
+
+
+def renew_about(repo: Repo) -> None:
+    """After a source came or went: mappings of other sources tell of their ends as they are now."""
+    if repo.is_source:
+        _renew_others(_about(repo))
+
+
+def _about(repo: Repo) -> QuerySet[Mapping]:
+    """Mappings with an end in a source, whether or not it is stored here."""
+    return Mapping.objects.filter(Q(from_uri__startswith=repo.uri) | Q(to_uri__startswith=repo.uri))
 
 
 def _renew_others(found: QuerySet[Mapping]) -> None:

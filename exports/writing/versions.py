@@ -23,7 +23,7 @@ from exports.models import (
 )
 from exports.models.repos import HEAD
 from exports.selectors import repos, rows, states
-from exports.writing import members, store
+from exports.writing import members, renewal, store
 from exports.writing.clock import Clock
 
 
@@ -200,3 +200,4 @@ def erase(repo: Repo) -> None:
         )
         store.execute(f"DELETE FROM {names[row_model]} WHERE source_id = %s", [repo.pk])
     repo.delete()
+    renewal.renew_about(repo)

@@ -453,6 +453,9 @@ def test_hourly_quota(world: World, settings: Any) -> None:
     refused = world.api.post(f"{world.path}c/export/")
     assert refused.status_code == 429
     assert 3000 < int(refused["Retry-After"]) <= 3601
+    # an archive that is there costs nothing, building it again does
+    assert world.api.post(f"{world.path}a/export/").status_code == 303
+    assert world.api.post(f"{world.path}a/export/?force=true").status_code == 429
     assert world.stranger.post(f"{world.path}c/export/").status_code == 202
     ExportBuild.objects.filter(version__name="a").update(created_at="2020-01-01T00:00:00Z")
     assert world.boss.post(f"{world.path}b/export/?force=true").status_code == 202

@@ -1,10 +1,12 @@
 """Values of the moment and memberships follow the settings of their repositories (contract §2.6, §2.7, §3, §5)."""
 
+import datetime as dt
 from typing import Any
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from exports.formats import stamps
 from exports.models import Concept, ConceptVersion, Fragment, Repo
 from tests.exports.conftest import World
 from tests.exports.test_content import whole
@@ -114,6 +116,9 @@ def test_source_public_again(world: World) -> None:
     assert diff(world, ours, last) == (set(), set())
     moment = Repo.objects.get(pk=theirs.pk).write_clock
     assert moment == Repo.objects.get(pk=world.source.pk).write_clock
+    # at or after T
+    assert diff(world, theirs, stamps.iso(moment) or "") == ({"A", "B", "C"}, {"1"})
+    assert diff(world, theirs, stamps.iso(moment + dt.timedelta(microseconds=1)) or "") == (set(), set())
     later = world.api.put(theirs.uri, {"description": "seen again"}).json()["updated_on"]
     assert diff(world, theirs, later) == (set(), set())
     assert world.api.put(world.path, {"public_access": "Edit"}).status_code == 200
@@ -121,3 +126,26 @@ def test_source_public_again(world: World) -> None:
     assert world.api.put(world.path, {"public_access": "None"}).status_code == 200
     assert world.api.put(theirs.uri, {"public_access": "None"}).status_code == 200
     assert diff(world, theirs, later) == ({"A", "B", "C"}, {"1"})
+
+
+def target(world: World, path: str) -> tuple[Any, ...]:
+    (row,) = whole(world, path)["mappings"]
+    keys = ("to_concept_url", "to_source_owner", "to_source_owner_type", "to_source_name", "to_concept_name_resolved")
+    return len(row), *(row.get(key, "absent") for key in keys)
+
+
+def test_target_comes_and_goes(world: World) -> None:
+    """X32: a mapping tells of its target as it is now: unknown, its source stored, the concept too, deleted again."""
+    url = "/orgs/MyOrg/sources/Later/concepts/X/"
+    world.mapping(world.concept("A"), url)
+    unknown = (46, None, "", None, "Later", "absent")
+    assert target(world, world.path) == unknown
+    later = world.repo("Later")
+    assert target(world, world.path) == (46, url, "MyOrg", "Organization", "Later", "absent")
+    world.concept("X", "Name", source=later)
+    known = (47, url, "MyOrg", "Organization", "Later", "Name")
+    assert target(world, world.path) == known
+    world.cut("v1")
+    assert world.api.delete(later.uri).status_code == 204
+    assert target(world, world.path) == unknown
+    assert target(world, f"{world.path}v1/") == known
