@@ -20,12 +20,12 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from core import blobs, errors, jobs
-from core.models import Job
+from core.models import Job, User
 from downloads import services
 from downloads.formats import samples
 from downloads.jobs import expiry
 from downloads.jobs.build import assemble, lanes, lead, parts, plan, selection, sqltext, sums
-from downloads.models import Build, BuildPart, Download, Hiding, Record, Recordset, StoreVersion
+from downloads.models import Build, BuildPart, Download, Hiding, Quota, Record, Recordset, StoreVersion
 from downloads.services import ask, operate
 from tests.downloads import making
 
@@ -595,6 +595,57 @@ def test_quota_and_lanes(acers: Path, settings: Any) -> None:
     assert short.job is not None
     assert jobs.kind_of(short.job.kind).queue != jobs.kind_of("downloads.build_long").queue
     assert lanes.ahead_of(short) == Build.objects.filter(state="waiting", lane="short").count() - 1
+
+
+def test_callers_take_turns(acers: Path, settings: Any) -> None:
+    """D32: the long lane is shared in turn; a caller who may run nothing keeps nobody from it."""
+    settings.DOWNLOADS_SHORT_ROWS = 0
+
+    def place(caller: services.Caller, number: int) -> str:
+        build = making.place({"not": {"genus": f"g{number}"}}, caller=caller).download.build
+        assert build is not None
+        assert build.lane == Build.Lane.LONG
+        return str(build.pk)
+
+    idle = User.objects.create_user("idle")
+    Quota.objects.create(user=idle, running=0, queued=5)
+    place(services.Caller(user=idle), 0)
+    ada, bob, eve = (services.Caller(address=f"192.0.2.{n}") for n in (11, 12, 13))
+    placed = [place(ada, 1), place(ada, 2), place(ada, 3), place(bob, 4), place(bob, 5), place(eve, 6)]
+    begun: list[str] = []
+    for _ in placed:
+        (build,) = Build.objects.filter(job__isnull=False, state=Build.State.WAITING)
+        assert build.job_id is not None
+        jobs.run(build.job_id)
+        begun.append(str(build.pk))
+    assert [placed.index(each) + 1 for each in begun] == [1, 4, 6, 2, 5, 3]
+    assert place(eve, 7) == str(Build.objects.get(job__isnull=False, state=Build.State.WAITING).pk)
+
+
+def test_many_builds_of_one_caller_keep_no_other_waiting(acers: Path, settings: Any) -> None:
+    """D32: who waits behind hundreds of another caller's builds has the next turn; two places are two callers'."""
+    now = timezone.now()
+
+    def build(caller: str, number: int, **more: Any) -> Build:
+        asked = making.asked({"not": {"genus": f"g{number}"}})
+        return Build(
+            build_key=f"{number}", request=asked.to_json(), data_version=1, snapshot_at=now, lane=Build.Lane.LONG,
+            caller=caller, created_at=now + timedelta(seconds=number), **more
+        )  # fmt: skip
+
+    served = build("ada", 0, state=Build.State.DONE, started_at=now)
+    Build.objects.bulk_create([served, *(build("ada", n) for n in range(1, 131)), build("bob", 200)])
+
+    def begun() -> list[str]:
+        found = Build.objects.filter(job__isnull=False).order_by("created_at")
+        return list(found.values_list("build_key", flat=True))
+
+    lanes.let_in("eve")
+    assert begun() == ["200"]
+    settings.DOWNLOADS_LONG_BUILDS = 3
+    Build.objects.bulk_create([build("cyd", 201), build("cyd", 202)])
+    lanes.let_everybody_in()
+    assert begun() == ["1", "200", "201"]
 
 
 def test_expiry_deletes_the_file(acers: Path) -> None:

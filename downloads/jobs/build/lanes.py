@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 
 from core import db, jobs
@@ -42,8 +43,7 @@ def let_in(caller: str) -> None:
         db.advisory_lock("downloads.lanes")
         running = dict(Build.objects.filter(_IN).values_list("caller").annotate(count=Count("pk")).order_by("caller"))
         long_ones = Build.objects.filter(_IN, lane=Build.Lane.LONG).count()
-        waiting = Build.objects.filter(_OUTSIDE).filter(Q(caller=caller) | Q(lane=Build.Lane.LONG))
-        for build in _in_turn(list(waiting.order_by("created_at", "uuid")[:100])):
+        for build in _in_turn(_candidates(caller)):
             is_long = build.lane == Build.Lane.LONG
             if running.get(build.caller, 0) >= build.running_limit:
                 continue
@@ -54,8 +54,17 @@ def let_in(caller: str) -> None:
             long_ones += is_long
 
 
+def _candidates(caller: str) -> list[Build]:
+    """What may start now: the caller's builds, and of each other caller as many big ones as the lane has room for."""
+    place = Window(RowNumber(), partition_by=[F("caller")], order_by=[F("created_at"), F("uuid")])
+    big = Build.objects.filter(_OUTSIDE, lane=Build.Lane.LONG).exclude(caller=caller).annotate(place=place)
+    others = big.filter(place__lte=settings.DOWNLOADS_LONG_BUILDS).order_by("created_at", "uuid")
+    own = Build.objects.filter(_OUTSIDE, caller=caller).order_by("created_at", "uuid")
+    return [*own[:100], *others[:1000]]
+
+
 def _in_turn(waiting: list[Build]) -> list[Build]:
-    """Callers one after the other: who was served longest ago, or never, comes first."""
+    """Callers one after the other: who was served longest ago, or never, comes first; then their second builds."""
     callers = {build.caller for build in waiting}
     served = dict(
         Build.objects.filter(caller__in=callers, started_at__isnull=False)
@@ -64,7 +73,12 @@ def _in_turn(waiting: list[Build]) -> list[Build]:
         .annotate(last=Max("started_at"))
     )
     never = timezone.now() - timedelta(days=36500)
-    return sorted(waiting, key=lambda build: (served.get(build.caller, never), build.created_at, build.uuid))
+    before = Counter[str]()
+    keys = {}
+    for build in sorted(waiting, key=lambda build: (build.created_at, build.uuid)):
+        keys[build.pk] = (before[build.caller], served.get(build.caller, never), build.created_at, build.uuid)
+        before[build.caller] += 1
+    return sorted(waiting, key=lambda build: keys[build.pk])
 
 
 def let_everybody_in() -> None:
