@@ -182,6 +182,14 @@ def test_mostly_bad_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ingest.Refused, match="3 of 5 rows"):
         making.bring_in(path)
     assert Record.objects.count() == 0
+    half = making.archive(tmp_path, making.specimens(3) + [{"id": "", "dwc:genus": f"g{n}"} for n in range(3)])
+    assert making.bring_in(half).added == 3
+
+
+def test_half_of_the_rows_may_vanish(tmp_path: Path) -> None:
+    """D41: over half needs saying so, half does not."""
+    making.bring_in(making.archive(tmp_path, making.specimens(10)))
+    assert making.bring_in(making.archive(tmp_path, making.specimens(5))).removed == 5
 
 
 META = (

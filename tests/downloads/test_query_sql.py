@@ -382,6 +382,20 @@ def test_records_and_media(rq: Any, mq: Any, world: specimens.World) -> None:
     assert keyed == {m: next(r for r, other in links if other == m) for _, m in links}
 
 
+@pytest.mark.parametrize("mq", [None, {"format": "image/jpeg"}], ids=str)
+def test_records_of_a_media_core(mq: Any, world: specimens.World) -> None:
+    """D33: where media rows are the core, a record carries its first selected media uuid in link order."""
+    media = expected(mq or {}, world, "media")
+    first: dict[str, str] = {}
+    for record, medium in world.links:
+        if medium in media:
+            first.setdefault(record, medium)
+    chosen = selection(None, mq, core_type="mediarecords")
+    assert dict(pairs(chosen.rows("records", "r.uuid, r.carrier"))) == first
+    linked = {record: [m for other, m in world.links if other == record] for record, _ in world.links}
+    assert any(each[0] != min(each) for each in linked.values()), "the order of the links is not that of the uuids"
+
+
 def test_media_without_a_record_are_counted(world: specimens.World) -> None:
     """D36: media that match and belong to no record."""
     lonely = set(world.media) - {m for _, m in world.links}
