@@ -365,6 +365,13 @@ def test_throttles(program: world.Program) -> None:
         assert tries == [401, 401, 401, 429]
 
 
+def test_the_throttle_comes_before_the_scope(program: world.Program) -> None:
+    """UM36: a client that calls too often learns that first, whatever it may use."""
+    clients.narrow(program.client, actor=world.reviewer(), scopes=["services:add"])
+    with override_settings(USERMGMT_CLIENT_LIMIT=1):
+        assert [program.get(SEARCH).status_code for _ in range(2)] == [403, 429]
+
+
 def test_an_ipv6_network_is_one_source(program: world.Program) -> None:
     """UM36: whoever has one address of a /64 has them all, so failures there add up; the next /64 is another source."""
     with override_settings(USERMGMT_FAILURE_LIMIT=3, USERMGMT_KEY_FAILURE_LIMIT=100):

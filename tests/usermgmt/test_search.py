@@ -203,6 +203,15 @@ def test_two_part_names(program: world.Program) -> None:
     assert search(program, "name", "johnadams") == []
 
 
+def test_names_of_many_words(program: world.Program) -> None:
+    """UM16: up to eight words are split between given and family name; nine are looked for as they stand."""
+    words = "uno dos tres cuatro cinco seis siete ocho"
+    world.person("split", "uno dos tres", "cuatro cinco seis siete ocho nueve")
+    world.person("whole", "x", f"{words} nueve")
+    assert search(program, "name", words) == ["split", "whole"]
+    assert search(program, "name", f"{words} nueve") == ["whole"]
+
+
 @pytest.mark.parametrize("hiding", [{"is_validated": False}, {"is_active": False}, {"hide_from_directory": True}])
 def test_who_cannot_be_found(program: world.Program, hiding: dict[str, bool]) -> None:
     """UM17: Unvalidated, inactive and hidden users never appear in any search type."""
@@ -309,6 +318,16 @@ def test_what_cannot_match_asks_no_database(
     with django_assert_num_queries(1):
         response = program.get(f"/api/v1/users/{kind}/{term}")
     assert (response.status_code, response.content) == (404, b'{"users":[]}')
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("username", 64), ("name", 513), ("email", 254)])
+def test_the_longest_term_that_is_looked_for(
+    program: world.Program, kind: str, longest: int, django_assert_num_queries: Any
+) -> None:
+    """UM23: as many code points as the column holds are searched for, one more is 404 without search SQL."""
+    for length, statements in ((longest, 2), (longest + 1, 1)):
+        with django_assert_num_queries(statements):
+            assert program.get(f"/api/v1/users/{kind}/{'x' * length}").status_code == 404
 
 
 def test_broken_bytes_in_the_type(program: world.Program) -> None:
