@@ -285,6 +285,8 @@ REGISTRY_LEASE_SECONDS: int = env.int("REGISTRY_LEASE_SECONDS", default=60)
 REGISTRY_BACKOFF_SECONDS: float = env.float("REGISTRY_BACKOFF_SECONDS", default=1)
 REGISTRY_CKAN_HOSTS: list[str] = env.list("REGISTRY_CKAN_HOSTS", default=[])
 REGISTRY_CKAN_KEY: str = env.str("REGISTRY_CKAN_KEY", default="")
+# The first key encrypts the user names and passwords of sources; the others still decrypt what they encrypted.
+REGISTRY_CREDENTIAL_KEYS: list[str] = env.list("REGISTRY_CREDENTIAL_KEYS", default=[SECRET_KEY])
 REGISTRY_KEEP_RUNS: int = env.int("REGISTRY_KEEP_RUNS", default=30)
 REGISTRY_DEMO_SOURCE_PORT: int = env.int("REGISTRY_DEMO_SOURCE_PORT", default=8899)
 

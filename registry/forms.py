@@ -10,14 +10,56 @@ from django.core.exceptions import ValidationError
 
 from core import errors
 from registry import selectors
-from registry.jobs import edit
+from registry.jobs import credentials, edit
 from registry.models import Account, Harvest, HarvestType, Organization, Subscription
 from registry.services import accounts
 
 AUTO = {"dir": "auto"}
 
 
-class SourceForm(forms.ModelForm[Harvest]):
+class HarvestForm(forms.ModelForm[Harvest]):
+    """Any form of a source: what it signs in with is taken here, stored encrypted, and never shown again.
+
+    `cleaned_data["credentials"]` is there when they change.
+    """
+
+    source_user = forms.CharField(required=False, max_length=credentials.LONGEST, label="User name at the source")
+    source_password = forms.CharField(
+        required=False,
+        max_length=credentials.LONGEST,
+        strip=False,
+        label="Password at the source",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    forget_password = forms.BooleanField(required=False, label="Forget user name and password")
+
+    class Meta:
+        model = Harvest
+        fields = "__all__"  # noqa: DJ007 - admin shows them all; pages name theirs
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.credentials:
+            self.fields["source_password"].help_text = "One is stored. Empty keeps it, unless the host changes."
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        user, password = values.pop("source_user", ""), values.pop("source_password", "")
+        forget = values.pop("forget_password", False)
+        if bool(user) != bool(password):
+            self.add_error("source_password", "A user name and a password belong together.")
+        elif user and values.get("url"):
+            try:
+                values["credentials"] = credentials.seal(user, password, url=values["url"])
+            except errors.Invalid as fact:
+                self.add_error("source_user", fact.message)
+        elif forget:
+            values["credentials"] = ""
+        self.instance.credentials = values.get("credentials", self.instance.credentials)
+        return values
+
+
+class SourceForm(HarvestForm):
     """A source's settings; organisations are the person's own, an administrator's are all."""
 
     class Meta:

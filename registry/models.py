@@ -131,6 +131,8 @@ class Harvest(models.Model):
     )
     full_check_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
     cql_filter = models.TextField(blank=True, help_text="CQL constraint sent to a CSW source.")
+    # encrypted (jobs.credentials); never shown
+    credentials = models.TextField(blank=True, editable=False)
 
     class Meta:
         ordering = ["id"]

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from core import auth, errors
 from core.admin import ReadOnly
-from registry import selectors
+from registry import forms, selectors
 from registry.admin import errands
 from registry.formats import imports, report
 from registry.jobs import edit
@@ -80,6 +80,7 @@ class Organizations(Importing):
 @admin.register(Harvest)
 class Harvests(Importing):
     what = "harvests"
+    form = forms.HarvestForm
     change_form_template = "registry/admin/harvest.html"
     list_display = [
         "name",
@@ -219,7 +220,8 @@ class Harvests(Importing):
         """Through the services, so that guards, folders and first runs follow."""
         access = selectors.Access(errands.person(request), is_admin=True)
         if change:
-            values = {name: form.cleaned_data[name] for name in form.changed_data}
+            changed = {*form.changed_data, "credentials"}
+            values = {name: value for name, value in form.cleaned_data.items() if name in changed}
             edit.save(selectors.harvest(obj.uid), values, access=access)
         else:
             harvests.add(obj, access=access)

@@ -100,6 +100,13 @@ def origin(url: str) -> tuple[str, int | None]:
     return (parts.hostname or "").lower(), None if port in (None, DEFAULT_PORTS.get(parts.scheme)) else port
 
 
+def exact_origin(url: str) -> str:
+    """Scheme, host and port, as secrets need it: http is another origin than https (RFC 6454)."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return f"{scheme}://{(parts.hostname or '').lower()}:{parts.port or DEFAULT_PORTS.get(scheme)}"
+
+
 def folder_of(url: str) -> str:
     """The path of the folder a page stands for: up to and with the last slash."""
     path = urlsplit(url).path or "/"

@@ -284,7 +284,9 @@ class Network:
 
     def _own_headers(self, url: str) -> Mapping[str, str]:
         """Credentials of the source, for its own origin only."""
-        return self._headers if self._headers and listing.origin(url) == listing.origin(self._origin) else {}
+        if not self._headers or listing.exact_origin(url) != listing.exact_origin(self._origin):
+            return {}
+        return self._headers
 
     def _pause(self, url: str, seconds: float) -> None:
         host = urlsplit(url).netloc

@@ -47,6 +47,9 @@ def save(harvest: Harvest, checked: Mapping[str, Any], *, access: selectors.Acce
         if harvest.url != before.url:
             harvest.waive_guard_once = True  # another address may hold another set (4.1, guards)
             written.add("waive_guard_once")
+        if listing.exact_origin(harvest.url) != listing.exact_origin(before.url) and "credentials" not in checked:
+            harvest.credentials = ""  # another host must not get them
+            written.add("credentials")
         if harvest.harvest_interval != before.harvest_interval or harvest.publish != before.publish:
             harvest.next_due = finish.next_due(harvest, end=before.last_finished or timezone.now())
             written.add("next_due")

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import jobs as core_jobs
 from core.models import Job
 from registry.formats import listing, validation
-from registry.jobs import catalogue, client, crawl, fetch, finish, stage, swap, upload
+from registry.jobs import catalogue, client, crawl, credentials, fetch, finish, stage, swap, upload
 from registry.models import Harvest, HarvestRun, HarvestType, RunIssue
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,9 @@ class _Harvesting:
     def go(self) -> dict[str, Any]:
         self._begin()
         limits = client.Limits.of(self.run.settings["max_connections"])
-        with client.Network(limits) as network:
+        url = self.run.settings["url"]
+        secret = credentials.headers(self.run.harvest.credentials, url=url)
+        with client.Network(limits, headers=secret, origin=url) as network:
             try:
                 if self.upload:
                     self._upload(network)
