@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from core.models import EmailAddress, User
 from tests.usermgmt import world
@@ -223,12 +225,15 @@ def test_who_cannot_be_found(program: world.Program, hiding: dict[str, bool]) ->
 
 def test_several_matching_addresses(program: world.Program) -> None:
     """UM18: A user with several matching addresses appears once, with the best."""
-    user = world.person("multi", email="zz.best@x.org", more=["best@x.org", "best@x.org.uk", "best@x.organic"])
+    user = world.person("multi", email="zz.best@x.org", more=["best@x.organic", "best@x.org.uk", "best@x.org"])
+    user.addresses.filter(is_primary=True).update(created_at=timezone.now() + timedelta(days=1))
     EmailAddress(user=user, address="best@x.orgunverified", is_verified=False).save()
     users = program.get("/api/v1/users/email/best@x.org").json()["users"]
     assert [(user["username"], user["email"]) for user in users] == [("multi", "best@x.org")]
     assert program.get("/api/v1/users/email/best@x.org.").json()["users"][0]["email"] == "best@x.org.uk"
-    # No exact or prefix match: the primary address first.
+    # Three that begin so: the oldest.
+    assert program.get("/api/v1/users/email/best@x.or").json()["users"][0]["email"] == "best@x.organic"
+    # No exact or prefix match: the primary address first, though it is the newest.
     assert program.get("/api/v1/users/email/est@x.org").json()["users"][0]["email"] == "zz.best@x.org"
     assert search(program, "email", "orgunverified") == []
 
