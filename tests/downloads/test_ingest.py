@@ -7,6 +7,7 @@ import json
 import re
 import stat
 import tarfile
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from core import blobs, jobs
 from downloads import services
 from downloads.formats import archive_in
 from downloads.jobs import ingest, rerender
-from downloads.jobs.ingest import render
+from downloads.jobs.ingest import identity, render
 from downloads.models import (
     Identifier,
     IngestRun,
@@ -108,6 +109,48 @@ def test_what_an_archive_says_of_itself_is_kept_up_to_date(tmp_path: Path) -> No
     assert (report.unchanged, report.version) == (2, None)
     recordset = Recordset.objects.get()
     assert (recordset.name, recordset.eml, "CC0" in recordset.licence) == ("Renamed", eml, True)
+
+
+SET = "5b8a6f0e-27a1-4f0b-9d50-7a1f5a2c3d4e"
+
+
+def test_identifiers() -> None:
+    """D44: which identifiers a row has, the best first; lower-case, without byte order marks."""
+    record = {"idigbio:recordId": "\ufeffURN:X:1 ", "dwc:occurrenceID": "Occ 1", "id": "R1"}
+    assert identity.record_identifiers(record, SET) == ["urn:x:1", f"{SET}\\occ 1", f"{SET}\\r1"]
+    assert identity.record_identifiers({"id": "R1"}, SET) == [f"{SET}\\r1"]
+    medium = {"dcterms:identifier": "HTTP://M/1", "ac:providerManagedID": "P", "idigbio:recordId": "X"}
+    assert identity.media_identifiers(medium, SET) == ["x", "p", f"{SET}\\media\\http://m/1"]
+    assert identity.media_identifiers({"ac:accessURI": "http://m/1"}, SET) == []
+
+
+def test_uuids_of_rows(tmp_path: Path) -> None:
+    """D44: the uuid a row states, else the one its identifier is known by, else one made of it and the recordset."""
+    own = "0C7F5F9E-6A43-4B0E-9E5F-2D9A3A1F4C55"
+    rows = [{"id": "R0", "dwc:genus": "a"}, {"id": "r1", "idigbio:uuid": own}, {"id": "r2", "dwc:occurrenceID": "Occ"}]
+    making.bring_in(making.archive(tmp_path, rows, package=SET))
+    made = {name: str(record.uuid) for name, record in current().items()}
+    assert made == {
+        "R0": str(uuid.uuid5(uuid.UUID(SET), f"{SET}\\r0")),
+        "r1": own.lower(),
+        "r2": str(uuid.uuid5(uuid.UUID(SET), f"{SET}\\occ")),
+    }
+    known = [{"id": "new", "dwc:occurrenceID": "r0"}, *rows[1:]]
+    report = making.bring_in(making.archive(tmp_path, known, package=SET))
+    assert (report.added, report.changed) == (0, 1)
+    assert str(current()["new"].uuid) == made["R0"]
+
+
+def test_recordsets(tmp_path: Path) -> None:
+    """D44: the recordset is the one named, else that of the packageId, else of the source's name."""
+    named = uuid.uuid4()
+    rows = making.specimens(1)
+    making.bring_in(making.archive(tmp_path, rows, package="Some Collection"))
+    making.bring_in(making.archive(tmp_path, rows, package=SET), recordset=named)
+    making.bring_in(making.archive(tmp_path, rows, package="", name="our_herbarium.zip"))
+    names = ("Some Collection", "our_herbarium")
+    found = set(Recordset.objects.values_list("uuid", flat=True))
+    assert found == {named, *(uuid.uuid5(uuid.NAMESPACE_URL, name) for name in names)}
 
 
 def test_mass_delete_needs_saying_so(tmp_path: Path) -> None:
