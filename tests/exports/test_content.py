@@ -347,11 +347,15 @@ def test_names(world: World) -> None:
     uuid = made.json()["uuid"]
     assert world.api.put(f"{url}names/{uuid}/", {"name": "Drei"}).json()["name"] == "Drei"
     assert world.api.get(f"{url}names/{uuid}/").json()["locale"] == "de"
+    both = world.api.get(f"{url}names/").json()
+    assert [name["name"] for name in both] == ["First", "Drei"]
+    assert world.api.put(url, {"datatype": "Coded"}).json()["names"] == both
+    assert world.api.put(url, {"names": []}).status_code == 400
     assert world.api.delete(f"{url}names/{uuid}/").status_code == 204
     only = world.api.get(f"{url}names/").json()[0]["uuid"]
     assert world.api.delete(f"{url}names/{only}/").status_code == 400
     assert world.api.post(f"{url}descriptions/", {"description": "About", "locale": "en"}).status_code == 201
-    assert ConceptVersion.objects.count() == 6
+    assert ConceptVersion.objects.count() == 7
     twice = world.api.post(f"{world.path}concepts/", {**data, "names": [{"name": "x", "locale": "en"}]})
     assert (twice.status_code, twice.json()) == (400, {"__all__": ["Concept ID must be unique within a source."]})
 
