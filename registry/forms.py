@@ -85,6 +85,7 @@ class SourceForm(HarvestForm):
             "max_connections",
             "full_check_days",
             "cql_filter",
+            "obey_robots",
         ]
         labels = {
             "url": "Address",
@@ -106,6 +107,7 @@ class SourceForm(HarvestForm):
             "max_connections": "Connections at most",
             "full_check_days": "Days between full checks",
             "cql_filter": "CQL filter",
+            "obey_robots": "Obey robots.txt",
         }
         widgets = {"name": forms.TextInput(attrs=AUTO), "cql_filter": forms.Textarea(attrs={"rows": 2})}
 

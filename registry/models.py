@@ -131,6 +131,7 @@ class Harvest(models.Model):
     )
     full_check_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
     cql_filter = models.TextField(blank=True, help_text="CQL constraint sent to a CSW source.")
+    obey_robots = models.BooleanField(default=False, help_text="Ask nothing that robots.txt of a host forbids.")
     # encrypted (jobs.credentials); never shown
     credentials = models.TextField(blank=True, editable=False)
 

@@ -59,6 +59,7 @@ class Source:
     csw_schema: str = csw.GMD_SCHEMA
     csw_page: int = 0
     retry_after: str = ""
+    robots: str = ""
     validators: bool = True
     dates: bool = True
     delay: float = 0.0
@@ -157,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(302, b"", {"Location": source.redirects[path]})
             return
         fault = source.strikes(path)
-        if fault:
+        if path == "/robots.txt" and source.robots and not fault:
+            self._send(200, source.robots.encode(), {"Content-Type": "text/plain"})
+        elif fault:
             self._fault(fault, path)
         elif path == "/csw":
             self._catalogue(body)

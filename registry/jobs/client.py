@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
+from urllib.robotparser import RobotFileParser
 
 import aiohttp
 import yarl
@@ -35,6 +36,9 @@ RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
 REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_PAUSE: Final = 300.0
 BLOCK: Final = 65_536
+ROBOT: Final = "Quincunx-Registry"
+ROBOTS: Final = "/robots.txt"
+ROBOTS_BYTES: Final = 512_000
 
 
 class FetchError(Exception):
@@ -102,17 +106,21 @@ class Answer:
 def user_agent() -> str:
     """Who we are and where to complain."""
     contact = settings.CONTACT_URL or settings.PUBLIC_BASE_URL or f"mailto:{settings.CONTACT_EMAIL}"
-    return f"Quincunx-Registry/1.0 (+{contact})"
+    return f"{ROBOT}/1.0 (+{contact})"
 
 
 class Network:
     """An event loop in a thread with one session; `with Network(limits) as network: network.call(coroutine)`."""
 
-    def __init__(self, limits: Limits, *, headers: Mapping[str, str] | None = None, origin: str = "") -> None:
+    def __init__(
+        self, limits: Limits, *, headers: Mapping[str, str] | None = None, origin: str = "", robots: bool = False
+    ) -> None:
         self.limits = limits
         self.requests = 0
         self._headers = dict(headers or {})
         self._origin = origin
+        # what robots.txt of an origin says, if that counts; asked once for each
+        self._robots: dict[str, asyncio.Task[RobotFileParser]] | None = {} if robots else None
         self._paused_until: dict[str, float] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="harvest-network", daemon=True)
@@ -218,6 +226,7 @@ class Network:
         try:
             for _hop in range(REDIRECTS + 1):
                 egress.check_url(current)
+                await self._refuse_forbidden(current)
                 await self._unpaused(current)
                 self.requests += 1
                 async with session.request(
@@ -287,6 +296,28 @@ class Network:
         if not self._headers or listing.exact_origin(url) != listing.exact_origin(self._origin):
             return {}
         return self._headers
+
+    async def _refuse_forbidden(self, url: str) -> None:
+        """Raise FetchError for what the host's robots.txt forbids us, where that counts (RFC 9309)."""
+        if self._robots is None or asyncio.current_task() in self._robots.values():  # the rules themselves are free
+            return
+        origin = listing.exact_origin(url)
+        if origin not in self._robots:
+            self._robots[origin] = asyncio.ensure_future(self._rules_of(urljoin(url, ROBOTS)))
+        if not (await asyncio.shield(self._robots[origin])).can_fetch(ROBOT, url):
+            raise FetchError("robots", "The host's robots.txt forbids this address.")
+
+    async def _rules_of(self, url: str) -> RobotFileParser:
+        """A file that is not there allows everything; one that cannot be had forbids everything (RFC 9309, 2.3.1)."""
+        rules = RobotFileParser()
+        try:
+            answer = await self.fetch(url, cap=ROBOTS_BYTES)
+        except FetchError:
+            rules.disallow_all = True  # type: ignore[attr-defined]
+            return rules
+        rules.parse(answer.body.decode("utf-8", "replace").splitlines() if answer.status == 200 else [])
+        rules.disallow_all = answer.status >= 500  # type: ignore[attr-defined]
+        return rules
 
     def _pause(self, url: str, seconds: float) -> None:
         host = urlsplit(url).netloc

@@ -41,6 +41,7 @@ SNAPSHOT: Final = (
     "max_connections",
     "full_check_days",
     "cql_filter",
+    "obey_robots",
 )
 
 
@@ -74,9 +75,9 @@ class _Harvesting:
     def go(self) -> dict[str, Any]:
         self._begin()
         limits = client.Limits.of(self.run.settings["max_connections"])
-        url = self.run.settings["url"]
+        url, robots = self.run.settings["url"], self.run.settings.get("obey_robots", False)
         secret = credentials.headers(self.run.harvest.credentials, url=url)
-        with client.Network(limits, headers=secret, origin=url) as network:
+        with client.Network(limits, headers=secret, origin=url, robots=robots) as network:
             try:
                 if self.upload:
                     self._upload(network)
