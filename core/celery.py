@@ -27,7 +27,7 @@ if not apps.ready:
 from django.conf import settings
 from django.db import connections
 
-from core import announce, clock, jobs, launch
+from core import announce, clock, jobs, launch, memory
 
 app = Celery("quincunx", set_as_current=True)
 app.conf.update(
@@ -67,9 +67,10 @@ def _keep_our_logging(**_kwargs: Any) -> None:
 
 
 @worker_process_init.connect
-def _forget_inherited_connections(**_kwargs: Any) -> None:
+def _begin_child(**_kwargs: Any) -> None:
     """A forked child must not use its parent's database connections, nor work on when its parent was killed."""
     launch.die_with_parent(signal.SIGKILL)
+    memory.keep_small()
     for connection in connections.all(initialized_only=True):
         connection.inc_thread_sharing()
         connection.close()
