@@ -8,7 +8,7 @@ from django import forms
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 
-from core import errors
+from core import errors, webhooks
 from registry import selectors
 from registry.jobs import credentials, edit
 from registry.models import Account, Harvest, HarvestType, Organization, Subscription
@@ -189,3 +189,38 @@ class SubscriptionForm(forms.Form):
     """When to tell a person of a source's runs."""
 
     event = forms.ChoiceField(choices=[("", "never"), *Subscription.Event.choices], required=False, label="Mail me")
+
+
+class AdminSubscriptionForm(forms.ModelForm[Subscription]):
+    """A subscription as operators set it up; of a webhook's secret only the signing key is kept."""
+
+    secret = forms.CharField(
+        required=False,
+        max_length=200,
+        help_text="Signs the webhook. It is not shown again; empty keeps the one there is.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    class Meta:
+        model = Subscription
+        fields = ["user", "harvest", "event", "webhook_url"]
+
+    def clean_webhook_url(self) -> str:
+        url: str = self.cleaned_data["webhook_url"]
+        if url:
+            try:
+                webhooks.check_url(url)
+            except errors.Invalid as fault:
+                raise ValidationError(fault.message) from fault
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if values.get("webhook_url") and not (values.get("secret") or self.instance.key):
+            self.add_error("secret", "A webhook needs a secret.")
+        return values
+
+    def save(self, commit: bool = True) -> Subscription:
+        if secret := self.cleaned_data["secret"]:
+            self.instance.key = webhooks.key_of(secret)
+        return super().save(commit)

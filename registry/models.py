@@ -383,7 +383,7 @@ class Subscription(models.Model):
     harvest = models.ForeignKey(Harvest, on_delete=models.CASCADE, related_name="subscriptions")
     event = models.CharField(max_length=7, choices=Event.choices, default=Event.FAILURE)
     webhook_url = models.CharField(max_length=2000, validators=[web_address], blank=True, help_text="Empty: by mail.")
-    secret = models.CharField(max_length=64, blank=True, help_text="Signs the webhook.")
+    key = models.CharField(max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -385,5 +385,6 @@ class Records(ReadOnly):
 
 @admin.register(Subscription)
 class Subscriptions(admin.ModelAdmin[Subscription]):
+    form = forms.AdminSubscriptionForm
     list_display = ["user", "harvest", "event", "webhook_url"]
     autocomplete_fields = ["user", "harvest"]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from django.conf import settings
 from django.utils import timezone
 
@@ -16,6 +17,8 @@ from core import jobs as core_jobs
 from core.models import Job
 from registry.jobs import swap
 from registry.models import Harvest, HarvestRun, Subscription
+
+log = structlog.get_logger(__name__)
 
 # The job's words for an end, and the registry's (contract 4.1, failure codes).
 FAILURE_CODES: Final = {
@@ -167,10 +170,18 @@ def _notify(run: HarvestRun, *, events: Iterable[str]) -> None:
     payload = notice(run)
     for wish in wishes.select_related("user"):
         if wish.webhook_url:
-            webhooks.queue("registry.run", wish.webhook_url, payload, wish.secret)
+            _post(wish, payload)
         elif wish.user.email:
             subject = f"Harvest {run.state}: {run.harvest.name}"
             _mail("registry.run", wish.user.email, subject=subject, body=_digest(payload))
+
+
+def _post(wish: Subscription, payload: dict[str, Any]) -> None:
+    """Queue a signed webhook; an address that is refused must not stop a run."""
+    try:
+        webhooks.queue("registry.run", wish.webhook_url, payload, key=wish.key)
+    except errors.Invalid as fault:
+        log.warning("webhook_refused", subscription=wish.pk, reason=fault.code)
 
 
 def notice(run: HarvestRun) -> dict[str, Any]:

@@ -100,10 +100,10 @@ def revoke_token(user: User, number: int) -> None:
     ApiToken.objects.filter(pk=number, user=user, revoked_at=None).update(revoked_at=timezone.now())
 
 
-def subscribe(user: User, harvest: Harvest, *, event: str, webhook_url: str = "", secret: str = "") -> Subscription:
-    """Tell a person of a harvest's runs, by mail or signed webhook."""
+def subscribe(user: User, harvest: Harvest, *, event: str) -> Subscription:
+    """Tell a person of a harvest's runs by mail; webhooks are set up in the admin."""
     found, _ = Subscription.objects.update_or_create(
-        user=user, harvest=harvest, webhook_url=webhook_url, defaults={"event": event, "secret": secret}
+        user=user, harvest=harvest, webhook_url="", defaults={"event": event}
     )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import io
 import re
 import uuid
@@ -18,11 +19,11 @@ from django.core.management import call_command
 from django.test import Client
 
 from core import jobs
-from core.models import User
+from core.models import User, WebhookDelivery
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
-from registry.models import Account, Harvest, HarvestRun, Organization, Record
+from registry.models import Account, Harvest, HarvestRun, Organization, Record, Subscription
 from tests.registry.conftest import PASSWORD, run
 from tests.registry.test_api import pair
 
@@ -304,3 +305,31 @@ def test_reports_outlive_the_sweep(staff: Client) -> None:
     jobs.run_queued()
     jobs.Job.objects.all().delete()
     assert selectors.live_blobs(keys) == set()
+
+
+def test_webhook_subscription(
+    staff: Client, add_harvest: Add, owner: User, source: demo_source.Source, settings: Any
+) -> None:
+    """X19: of a webhook's secret only the signing key is stored; none is shown, and what is refused stops no run."""
+    settings.ALLOW_PRIVATE_NETWORKS = False
+    harvest = add_harvest()
+    values = {"user": owner.pk, "harvest": harvest.pk, "event": "always", "webhook_url": "https://127.0.0.1:9/"}
+    add = "/admin/registry/subscription/add/"
+    assert "https address" in staff.post(add, {**values, "webhook_url": "http://example.org/", "secret": "s"}).text
+    settings.ALLOW_PRIVATE_NETWORKS = True
+    assert "needs a secret" in staff.post(add, values).text
+    assert staff.post(add, {**values, "secret": "open-sesame"}).status_code == 302
+    made = Subscription.objects.get()
+    assert made.key == hashlib.sha256(b"open-sesame").hexdigest()
+    change = f"/admin/registry/subscription/{made.pk}/change/"
+    page = staff.get(change).text
+    assert "open-sesame" not in page
+    assert made.key not in page
+    assert staff.post(change, {**values, "event": "change"}).status_code == 302
+    assert Subscription.objects.get().key == made.key
+    assert run(harvest).state == "ok"
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.url, delivery.key) == (made.webhook_url, made.key)
+    Subscription.objects.update(webhook_url="gopher://example.org/", event="always")
+    assert run(harvest).state == "ok"
+    assert WebhookDelivery.objects.count() == 1
