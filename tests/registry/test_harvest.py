@@ -556,6 +556,25 @@ def test_statements(add_harvest: Add, source: demo_source.Source, served: demo_s
     assert counts[0][0] <= 30
 
 
+def test_statistics_of_many_documents(
+    add_harvest: Add, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X53: before what was staged is compared with what is stored the planner is told how much of both there is."""
+    monkeypatch.setattr(harvest_job, "MANY", len(source.files))
+    harvest = add_harvest()
+    for _ in range(2):
+        made, _ = request.run_of(harvest, trigger="cli")
+        with CaptureQueriesContext(connection) as queries:
+            jobs.run_queued()
+        made.refresh_from_db()
+        assert made.state == "ok"
+        said = [query["sql"] for query in queries.captured_queries]
+        told = [number for number, sql in enumerate(said) if sql.startswith("ANALYZE registry_stagedrecord")]
+        (compared,) = (number for number, sql in enumerate(said) if "FILTER (WHERE s.id IS NULL)" in sql)
+        assert told[0] < compared < told[1]
+        assert sum(sql.startswith("ANALYZE registry_record ") for sql in said) == 2
+
+
 def test_blob_is_the_document(add_harvest: Add, source: demo_source.Source) -> None:
     """X41: the stored bytes are the fetched ones, under their hash."""
     run(add_harvest())
