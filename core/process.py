@@ -83,6 +83,17 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def hold(port: int) -> socket.socket:
+    """Keep a free loopback port from `is_free` and every other program until the socket is closed."""
+    holder = socket.socket()  # without SO_REUSEADDR nobody else can bind it, though nothing listens
+    try:
+        holder.bind(("127.0.0.1", port))
+    except OSError:
+        holder.close()
+        raise
+    return holder
+
+
 def free_ports(count: int) -> list[int]:
     """Loopback TCP ports nobody listens on, below the range the kernel takes for outgoing connections.
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import secrets
 import signal
+import socket
 import subprocess
 from collections.abc import Sequence
 from typing import ClassVar
@@ -34,6 +35,7 @@ class Server:
         self.ports: dict[str, int] = {}
         self.child: subprocess.Popen[bytes] | None = None
         self._settled = False
+        self._holders: list[socket.socket] = []
 
     # -- what each server says ----------------------------------------------------------------------------------------
 
@@ -68,7 +70,9 @@ class Server:
     def reserve(self) -> None:
         """Choose ports and credentials for good before the first start, so that addresses can be told already."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.ports = self.ports or self._remembered_ports()
+        if not self.ports:
+            self.ports = self._remembered_ports()
+            self._holders = [process.hold(port) for port in self.ports.values()]
         self._settled = True
 
     def start(self) -> None:
@@ -85,10 +89,19 @@ class Server:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.ports:
             self.ports = self._remembered_ports()
-        self.prepare()
+        try:
+            self.prepare()
+        finally:
+            self._let_go()
         self.child = process.spawn(
             self.command(), log=self.log, death_signal=self.death_signal, prefix=self.prefix(), cwd=self.folder
         )
+
+    def _let_go(self) -> None:
+        """Free the ports that were reserved for this start."""
+        for holder in self._holders:
+            holder.close()
+        self._holders = []
 
     def await_ready(self) -> None:
         """Wait until the server answers; take other ports when someone was faster on ours before the first start."""
@@ -107,11 +120,13 @@ class Server:
 
     def stop(self) -> None:
         """Stop as an administrator would, and return when the process is gone."""
+        self._let_go()
         if self.child is not None:
             process.end(self.child, self.stop_signal, timeout=self.stop_seconds)
 
     def kill(self) -> None:
         """kill -9 of the server with all its processes."""
+        self._let_go()
         if self.child is not None:
             process.end_group(self.child)
 

@@ -190,6 +190,17 @@ def test_given_addresses_replace_servers(tmp_path: pathlib.Path) -> None:
     servers.reserve()
     assert set(servers.env()) >= {"S3_ENDPOINT_URL", "S3_BUCKET"}
     assert "DATABASE_URL" not in servers.env()
+    servers.stop()
+
+
+def test_reserved_ports_are_nobody_elses(tmp_path: pathlib.Path) -> None:
+    """Between the promise of an address and the first start, which may be minutes later."""
+    server = seaweedfs.SeaweedFS(tmp_path)
+    server.reserve()
+    assert not any(process.is_free(port) for port in server.ports.values())
+    server.start()
+    assert server.is_ready()
+    server.kill()
 
 
 def test_nothing_survives_a_killed_owner(tmp_path: pathlib.Path) -> None:
