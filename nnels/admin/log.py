@@ -18,13 +18,42 @@ from nnels import models
 from nnels.admin import staff
 from nnels.services import files, uses
 
+#: digits that a 64-bit id can always hold
+LONGEST_ID = 18
+
+
+class Chosen(admin.SimpleListFilter):
+    """Rows of one account or title, chosen by the links in the list: a menu of all would have no end."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = self.value()
+        return [(chosen, chosen)] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        if not (chosen.isascii() and chosen.isdigit() and len(chosen) <= LONGEST_ID):
+            return queryset.none()
+        return queryset.filter(**{self.parameter_name or "": int(chosen)})
+
+
+class ChosenTitle(Chosen):
+    title = "item"
+    parameter_name = "item_id"
+
+
+class ChosenAccount(Chosen):
+    title = "account"
+    parameter_name = "user_id"
+
 
 @admin.register(models.UrlIssue)
 class UrlIssueAdmin(staff.ReadOnly, admin.ModelAdmin[models.UrlIssue]):
     """Who was handed links to what."""
 
-    list_display = ("at", "user", "title", "purpose", "expires_at", "ip_prefix")
-    list_filter = ("at", "purpose")
+    list_display = ("at", "account", "title", "purpose", "expires_at", "ip_prefix")
+    list_filter = ("at", ChosenTitle, ChosenAccount, "purpose")
     list_select_related = ("user", "item")
     search_fields = ("user__username", "item__label", "=item__id")
     date_hierarchy = "at"
@@ -35,8 +64,16 @@ class UrlIssueAdmin(staff.ReadOnly, admin.ModelAdmin[models.UrlIssue]):
 
     @admin.display(description="item", ordering="item_id")
     def title(self, issue: models.UrlIssue) -> str:
-        """The title, or the nid of one that is gone."""
-        return str(issue.item) if issue.item else f"{issue.item_id} (deleted)"
+        """The title, or the nid of one that is gone; leads to its rows."""
+        words = str(issue.item) if issue.item else f"{issue.item_id} (deleted)"
+        return format_html('<a href="?item_id={}">{}</a>', str(issue.item_id), words)
+
+    @admin.display(description="account", ordering="user__username")
+    def account(self, issue: models.UrlIssue) -> str:
+        """Who asked; leads to their rows."""
+        if issue.user is None:
+            return "(deleted)"
+        return format_html('<a href="?user_id={}">{}</a>', str(issue.user_id), issue.user)
 
 
 @admin.register(models.IssueTotal)

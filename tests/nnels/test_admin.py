@@ -223,6 +223,11 @@ def test_read_only_pages(client: Any, operator: User, token: str) -> None:
     issue = models.UrlIssue.objects.get()
     page = client.get("/admin/nnels/urlissue/?q=moby").content.decode()
     assert "Moby-Dick" in page
+    for name, own in (("item_id", issue.item_id), ("user_id", issue.user_id)):
+        assert f'href="?{name}={own}"' in page
+        for value, rows in ((own, 1), (own + 1, 0), ("9" * 30, 0), ("x", 0)):
+            chosen = client.get(f"/admin/nnels/urlissue/?{name}={value}")
+            assert chosen.context["cl"].result_count == rows, (name, value)
     assert client.get(f"/admin/nnels/urlissue/{issue.pk}/change/").status_code == 200
     assert client.post(f"/admin/nnels/urlissue/{issue.pk}/change/", {}).status_code == 403
     assert client.post(f"/admin/nnels/urlissue/{issue.pk}/delete/", {"post": "yes"}).status_code == 403
