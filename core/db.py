@@ -308,13 +308,16 @@ class Snapshot:
 def snapshot(using: str = "default", *, like: str | None = None) -> Iterator[Snapshot]:
     """A ``REPEATABLE READ READ ONLY`` transaction on its own connection, which is closed at the end.
 
-    It sees what was committed when it began, however long it lasts, and blocks nobody. It does not see the caller's
-    uncommitted changes. With ``like`` it sees exactly what the snapshot of that id sees.
+    It sees what was committed when it began, however long it lasts and however slowly it is read, and blocks nobody. It
+    does not see the caller's uncommitted changes. With ``like`` it sees exactly what the snapshot of that id sees.
     """
     connection = connections[using].copy()
     try:
         with connection.cursor() as cursor:
-            begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET statement_timeout = 0;"
+            begin = (
+                "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
+            )
             if like is not None:
                 cursor.execute(f"{begin} SET TRANSACTION SNAPSHOT %s", [like])
             else:

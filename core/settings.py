@@ -117,7 +117,10 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 DATABASES["default"].setdefault("OPTIONS", {})
-DATABASES["default"]["OPTIONS"].update(connect_timeout=5, application_name="quincunx")
+# A process that froze in the middle of a transaction loses its locks after so long, or its job could not be taken over.
+IDLE_TRANSACTION_SECONDS: int = env.int("IDLE_TRANSACTION_SECONDS", default=30)
+SESSION_OPTIONS = f"-c idle_in_transaction_session_timeout={IDLE_TRANSACTION_SECONDS * 1000}"
+DATABASES["default"]["OPTIONS"].update(connect_timeout=5, application_name="quincunx", options=SESSION_OPTIONS)
 # Applied to the connections of web requests only; jobs run as long as their own limits allow.
 STATEMENT_TIMEOUT_MS: int = env.int("STATEMENT_TIMEOUT_MS", default=15_000)
 
@@ -300,8 +303,8 @@ DATABASES[USERMGMT_SEARCH_DATABASE] = {
     "OPTIONS": {
         **DATABASES["default"]["OPTIONS"],
         # The directory's indexes live in memory: what is read at random costs hardly more than in a row.
-        "options": f"-c statement_timeout={USERMGMT_STATEMENT_TIMEOUT_MS} -c max_parallel_workers_per_gather=0"
-        " -c random_page_cost=1.1",
+        "options": f"{SESSION_OPTIONS} -c statement_timeout={USERMGMT_STATEMENT_TIMEOUT_MS}"
+        " -c max_parallel_workers_per_gather=0 -c random_page_cost=1.1",
     },
     "TEST": {"MIRROR": "default"},
 }

@@ -37,7 +37,7 @@ from django.core.cache import caches  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
-from core import jobs, throttle  # noqa: E402
+from core import jobs, programs, throttle  # noqa: E402
 from core.models import Job  # noqa: E402
 from tests import emptying  # noqa: E402
 
@@ -139,7 +139,8 @@ def program_env(**more: str) -> dict[str, str]:
     assert HOUSE.stack.postgres is not None
     database = HOUSE.stack.postgres.url(connection.settings_dict["NAME"])
     base_url = f"http://127.0.0.1:{HOUSE.web_port}"
-    return {**os.environ, **HOUSE.env, "DATABASE_URL": database, "PUBLIC_BASE_URL": base_url, **more}
+    own = {"DATABASE_URL": database, "PUBLIC_BASE_URL": base_url, "IDLE_TRANSACTION_SECONDS": "15"}
+    return {**os.environ, **HOUSE.env, **own, **more}
 
 
 @pytest.fixture(scope="session")
@@ -231,6 +232,22 @@ def start_web(transactional_db: None, program_folder: pathlib.Path) -> Iterator[
             started.callback(web.kill)
             web.start()
             return web
+
+        yield start
+    end_foreign_sessions()
+
+
+@pytest.fixture
+def start_shell(transactional_db: None, program_folder: pathlib.Path) -> Iterator[Callable[..., house.Program]]:
+    """Run lines of Python in a process of the service, which a test may freeze or kill: `start_shell("import …")`."""
+    with contextlib.ExitStack() as started:
+
+        def start(lines: str, **env: str) -> house.Program:
+            argv = programs.manage("shell", "-c", lines)
+            shell = house.Program("shell", argv, env=program_env(**env), folder=program_folder)
+            started.callback(shell.kill)
+            shell.start()
+            return shell
 
         yield start
     end_foreign_sessions()

@@ -216,6 +216,14 @@ def test_a_snapshot_sees_one_moment_and_writes_nothing(counted: None) -> None:
             frozen.rows("DELETE FROM core_test_counted RETURNING n")
 
 
+def test_a_snapshot_may_be_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = "-c statement_timeout=9000 -c idle_in_transaction_session_timeout=9000"
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", short)
+    with db.snapshot() as frozen:
+        limits = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+        assert frozen.rows(limits) == [("0", "0")]
+
+
 def test_a_stream_left_early_can_be_followed_by_another(counted: None) -> None:
     with db.snapshot() as frozen:
         first = frozen.stream("SELECT n FROM core_test_counted ORDER BY n", size=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.error
 import urllib.parse
@@ -107,6 +108,29 @@ def test_postgresql_restarted_under_a_worker_no_job_is_lost(
     smtp.wait(2, timeout=60)
     assert worker.is_running
     house.wait_for(lambda: not Job.objects.filter(state__in=jobs.ACTIVE).exists(), what="every job to end")
+
+
+FREEZE_IN_A_TRANSACTION = """
+import os, signal, uuid
+from core import jobs
+with jobs.claim(uuid.UUID("{job}")).fenced():
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_job_is_taken_from_a_worker_that_froze_with_its_row_locked(
+    start_shell: Callable[..., house.Program],
+    start_worker: Callable[..., house.Worker],
+    start_beat: Callable[..., house.Beat],
+    smtp: mailbox.Mailbox,
+) -> None:
+    mail.queue("drill", "a@example.org", "held", "text")
+    frozen = start_shell(FREEZE_IN_A_TRANSACTION.format(job=Job.objects.get().pk), IDLE_TRANSACTION_SECONDS="2")
+    _pid, state = os.waitpid(frozen.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(state), frozen.log_text()
+    start_worker()
+    start_beat()
+    smtp.wait(1, timeout=60)
 
 
 def queue_when_up(subject: str) -> bool:
