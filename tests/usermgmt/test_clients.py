@@ -316,6 +316,16 @@ def test_rotate() -> None:
     assert works(third.credential.key, third.secret)
 
 
+def test_rotating_never_lengthens_a_pair() -> None:
+    """UM30: A pair that ends sooner than the overlap still ends then."""
+    program = world.program()
+    soon = timezone.now() + timedelta(hours=1)
+    ClientCredential.objects.filter(pk=program.credential.pk).update(expires_at=soon)
+    seen, owner = program.credential.pk, program.client.owner
+    assert credentials.rotate(program.client, seen=seen, overlap=timedelta(hours=24), actor=owner) is not None
+    assert ClientCredential.objects.get(pk=seen).expires_at == soon
+
+
 def test_rotate_page() -> None:
     program = world.program()
     browser = login(program.client.owner)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import hashers
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client, override_settings
 
+from core import auth
 from core.models import EmailAddress, User
 from tests.usermgmt import world
 from usermgmt.formats import users_file
@@ -338,6 +340,16 @@ def test_password_hashes(tmp_path: Path) -> None:
     assert run(write(tmp_path, content))[0] == 2
     assert User.objects.get(username="new").check_password("correct horse")
     assert not User.objects.get(username="empty").has_usable_password()
+
+
+def test_a_new_password_hash_revokes_tokens(tmp_path: Path) -> None:
+    changed, same = world.person("changed", password="correct horse"), world.person("same", password="correct horse")
+    tokens = [auth.issue_token(user, audience="nnels")[0] for user in (changed, same)]
+    other = hashers.make_password("battery staple")
+    assert run(write(tmp_path, f"username,password_hash\nchanged,{other}\nsame,{same.password}\n"))[0] == 0
+    for token in tokens:
+        token.refresh_from_db()
+    assert [token.revoked_at is None for token in tokens] == [False, True]
 
 
 def test_rebuild_search() -> None:

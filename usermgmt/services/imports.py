@@ -288,6 +288,8 @@ def _update(person: users_file.Person, user: User, known: _Known) -> bool:
         _fill_columns(user)
         columns = {*changed, *names.columns_following(changed), "email"}
         User.objects.filter(pk=user.pk).update(**{name: getattr(user, name) for name in columns})
+    if "password" in changed:
+        user.api_tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
     return bool(changed) or has_new
 
 
