@@ -14,7 +14,7 @@ from django.conf import settings
 from core import errors, streams
 from core.blobs import client
 
-_READ_BLOCK: Final = 256 * 1024
+_READ_BLOCK: Final = 128 * 1024
 _DELETE_BATCH: Final = 1000
 
 

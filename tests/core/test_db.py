@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import db
+from core import db, streams
 from tests import house
 
 pytestmark = pytest.mark.django_db
@@ -110,7 +110,7 @@ def test_binary_text_is_utf8_and_blocks_are_large() -> None:
     sql = "SELECT repeat('é\\,\t', 200) || E'\\r\\n' FROM generate_series(1, 3000)"
     assert db.copy_out_binary(sql, None, sink) == 3000
     assert b"".join(sink.blocks) == ("é\\,\t" * 200 + "\r\n").encode() * 3000
-    assert min(map(len, sink.blocks[:-1])) >= 256 * 1024
+    assert min(map(len, sink.blocks[:-1])) >= streams.BLOCK
 
 
 @pytest.mark.parametrize("columns", ["'a', 'b'", "1, 2, 3"])
