@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,36 +27,35 @@ class Catalogue:
 
     def harvest(self, *, check: Callable[[], None], noted: Callable[[list[stage.Result]], None]) -> None:
         """Read all pages; `noted` hears of each page's results. Raises `Failure("csw_exception")` for a bad page."""
-        capabilities = self._capabilities()
-        state: dict[str, Any] = self._run.resume or {"start": 1, "seen": 0, "repeats": 0}
-        start: int | None = state["start"]
-        matched = 0
-        while start is not None:
+        limit = settings.REGISTRY_MAX_DOCUMENTS
+        # the next page to ask for (None after the last), how many records came and how many were announced
+        state: dict[str, Any] = self._run.resume or {"start": 1, "came": 0, "matched": 0}
+        seen = self._run.staged.count()
+        while state["start"] is not None and seen < limit:
             check()
-            page = self._page(capabilities, start)
-            matched = page.matched
+            page = self._page(state["start"])
             bodies: dict[str, bytes] = {}
             for identity, body in zip(page.identities, page.records, strict=True):
                 bodies.setdefault(identity, body)
-            fresh = self._inline.store(bodies, url_of=lambda _identity: self._url, check=check, noted=noted)
-            state["seen"] += fresh
-            state["repeats"] += len(page.records) - fresh
-            limit = settings.REGISTRY_MAX_DOCUMENTS
-            if state["seen"] >= limit and page.matched > limit:
-                raise core_jobs.Failure("too_many_documents", f"The catalogue has more than {limit} records.")
-            start = csw.next_start(start=start, returned=len(page.records), page=page, limit=limit)
-            state["start"] = start if start is not None else state["start"]
-            HarvestRun.objects.filter(pk=self._run.pk).update(resume=state)
-        self._remark(state, matched)
+            returned = len(page.records)
+            start = csw.next_start(start=state["start"], returned=returned, page=page, limit=limit)
+            state = {"start": start, "came": state["came"] + returned, "matched": page.matched}
+            seen += self._inline.store(
+                bodies, url_of=lambda _identity: self._url, check=check, noted=noted, resume=state
+            )
+        if seen >= limit and state["matched"] > limit:
+            raise core_jobs.Failure("too_many_documents", f"The catalogue has more than {limit} records.")
+        self._remark(seen=seen, came=state["came"], matched=state["matched"])
 
-    def _remark(self, state: dict[str, Any], matched: int) -> None:
-        if state["repeats"]:
-            message = f"{state['repeats']} records came more than once and count once."
+    def _remark(self, *, seen: int, came: int, matched: int) -> None:
+        if came > seen:
+            message = f"{came - seen} records came more than once and count once."
             self.issues.append((self._url, validation.Issue("list", "warning", "duplicate", message)))
-        if state["seen"] + state["repeats"] < matched:
-            message = f"{matched} records were announced, {state['seen']} came."
+        if came < matched:
+            message = f"{matched} records were announced, {seen} came."
             self.issues.append((self._url, validation.Issue("list", "warning", "short_delivery", message)))
 
+    @functools.cached_property
     def _capabilities(self) -> csw.Capabilities:
         answer = self._answer(csw.capabilities_url(self._url), None)
         try:
@@ -63,9 +63,9 @@ class Catalogue:
         except csw.CswError as error:
             raise core_jobs.Failure("csw_exception", f"The catalogue failed: {error}.") from error
 
-    def _page(self, capabilities: csw.Capabilities, start: int) -> csw.Page:
-        request = csw.get_records(start=start, schema=capabilities.schema, cql=self._cql)
-        answer = self._answer(capabilities.post_url, request)
+    def _page(self, start: int) -> csw.Page:
+        request = csw.get_records(start=start, schema=self._capabilities.schema, cql=self._cql)
+        answer = self._answer(self._capabilities.post_url, request)
         try:
             return csw.read_page(answer)
         except csw.CswError as error:

@@ -109,9 +109,11 @@ class _Harvesting:
         self.attempt.progress(stage="listing", done=0)
 
     def _resume(self) -> None:
-        if self.run.stage == "listing" and not self.run.resume:
-            self.staged.clear()
-            return
+        if self.run.stage == "listing":
+            if not self.run.resume:
+                self.staged.clear()
+                return
+            self.staged.rewind()
         rows = self.run.staged
         self.listed = rows.count()
         self.counts["done"] = rows.exclude(outcome="").count()

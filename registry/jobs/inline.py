@@ -25,8 +25,9 @@ class Inline:
         url_of: Callable[[str], str],
         check: Callable[[], None],
         noted: Callable[[list[stage.Result]], None],
+        resume: Mapping[str, Any] | None = None,
     ) -> int:
-        """Stage documents by identity; how many were new to this run."""
+        """Stage documents by identity, and with them where a takeover goes on; how many were new to this run."""
         fresh = self._stage.place([stage.Listed(identity, url_of(identity)) for identity in bodies])
         waiting = self._stage.waiting_of(list(bodies))
         threads = self._network.threads
@@ -36,7 +37,7 @@ class Inline:
             check()
             results.append(done.result())
         self._network.call(self._upload([(r, bodies[i.identity]) for r, i in zip(results, waiting, strict=True)]))
-        self._stage.store(results)
+        self._stage.store(results, resume=resume)
         noted(results)
         return fresh
 

@@ -7,7 +7,7 @@ Batches travel as one JSON parameter, which costs Python least.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -257,9 +257,17 @@ class Stage:
         rows = [{"identity": d.identity, "url": d.url, "date": d.date, "size": d.size} for d in documents]
         return self._write(_LIST, rows)
 
-    def store(self, results: Sequence[Result]) -> int:
-        """Write what became of a batch of documents, with their issues; how many rows were still waiting."""
-        return self._write(_FETCHED, [self._row(result) for result in results])
+    def store(self, results: Sequence[Result], *, resume: Mapping[str, Any] | None = None) -> int:
+        """Write what became of a batch of documents, with their issues; how many rows were still waiting.
+
+        `resume`: where a takeover goes on, written with them or not at all.
+        """
+        rows = [self._row(result) for result in results]
+        if resume is None:
+            return self._write(_FETCHED, rows)
+        with self._attempt.fenced():
+            HarvestRun.objects.filter(pk=self._run.pk).update(resume=resume)
+            return self._write(_FETCHED, rows)
 
     def carry_unchanged(self) -> int:
         """Settle all documents whose listed date and size equal the stored ones, without a request (4.4, step 1)."""
@@ -297,6 +305,12 @@ class Stage:
         with self._attempt.fenced():
             self._run.staged.all().delete()
             self._run.issues.all().delete()
+
+    def rewind(self) -> None:
+        """Forget what came after the place where a run goes on: documents without an outcome, words on the listing."""
+        with self._attempt.fenced():
+            self._run.staged.filter(outcome="").delete()
+            self._run.issues.filter(stage="list").delete()
 
     def _row(self, result: Result) -> dict[str, Any]:
         row: dict[str, Any] = {**_BLANK, **result.columns}

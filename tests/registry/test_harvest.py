@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from core.models import Mail, User
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
-from registry.jobs import edit, fetch, request
+from registry.jobs import edit, fetch, request, stage
 from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
 from registry.services import harvests
@@ -120,6 +121,60 @@ def test_csw_newer_schema(add_harvest: Add, source: demo_source.Source) -> None:
     harvest = add_harvest("csw")
     assert run(harvest).good == 1
     assert source.csw_schema.encode() in source.posts[0]
+
+
+def die(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, nth: int) -> None:
+    """Lose the lease the `nth` time the run comes to a step, as if its worker had been killed there."""
+    step, calls = getattr(owner, name), iter(range(1, 1000))
+
+    def dying(*args: object, **kwargs: object) -> object:
+        if next(calls) == nth:
+            raise jobs.LeaseLost
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+@pytest.mark.parametrize("fault", ["", "duplicates"])
+@pytest.mark.parametrize(
+    ("owner", "name", "nth", "asked"),
+    [
+        (harvest_job._Harvesting, "_note", 2, [1, 4, 7, 10]),
+        (harvest_job._Harvesting, "_note", 4, [1, 4, 7, 10]),
+        (harvest_job._Harvesting, "_guard", 1, [1, 4, 7, 10]),
+        (stage.Stage, "store", 2, [1, 4, 4, 7, 10]),
+        (stage.Stage, "store", 4, [1, 4, 7, 10, 10]),
+    ],
+)
+def test_csw_takeover(
+    owner: type,
+    name: str,
+    nth: int,
+    asked: list[int],
+    fault: str,
+    add_harvest: Add,
+    source: demo_source.Source,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """X27: a run over a catalogue goes on behind the last page that was stored, and counts and reports all once."""
+    if not fault:
+        for number in range(6, 10):
+            source.put(f"more_{number}.xml", samples.iso19139(number))
+    else:
+        source.put("more.xml", samples.iso19139(6))  # of seven records three come twice
+    source.csw_page, source.csw_fault = 3, fault
+    made, _ = request.run_of(add_harvest("csw"), trigger="cli")
+    die(monkeypatch, owner, name, nth=nth)
+    assert jobs.run_queued() == 1
+    jobs.Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
+    jobs.sweep()
+    assert jobs.run_queued() == 1
+    made.refresh_from_db()
+    assert (made.state, made.job.attempt) == ("ok", 2)
+    assert (made.listed, made.good) == ((7, 7) if fault else (10, 10))
+    told = list(made.issues.values_list("message", flat=True))
+    assert told == (["3 records came more than once and count once."] if fault else [])
+    assert [int(re.search(rb'startPosition="(\d+)"', post)[1]) for post in source.posts] == asked
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
