@@ -187,13 +187,15 @@ def preview(request: HttpRequest) -> HttpResponse:
     if not (access.is_admin or access.organizations):
         raise errors.Denied(code="denied")
     form = forms.PreviewForm(request.GET if "url" in request.GET else None)
-    seen = None
+    seen = source = None
     if form.is_bound and form.is_valid():
         if throttle.hit("registry.preview", str(request.user.pk), 20, 600):
             messages.error(request, "That were many previews. Try again in some minutes.")
         else:
-            seen = previews.look(form.cleaned_data["url"], harvest_type=form.cleaned_data["harvest_type"])
-    return render(request, "registry/preview.html", {"form": form, "seen": seen})
+            asked = form.cleaned_data
+            source = previews.source_at(asked["url"], harvest_type=asked["harvest_type"], access=access)
+            seen = previews.look(source)
+    return render(request, "registry/preview.html", {"form": form, "seen": seen, "source": source})
 
 
 @login_required

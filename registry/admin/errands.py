@@ -24,7 +24,6 @@ from registry.models import Harvest, HarvestType
 from registry.services import imports
 
 REFRESH_SECONDS = 2
-CHECKED_TYPES = (HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.THREDDS, HarvestType.SITEMAP)
 TITLES = {"organizations": "Import organisations", "harvests": "Import harvests", "users": "Import people"}
 
 
@@ -48,7 +47,7 @@ class CheckForm(forms.Form):
     url = forms.CharField(required=False, max_length=2000, widget=forms.URLInput, label="or address of a source")
     harvest_type = forms.ChoiceField(
         required=False,
-        choices=[choice for choice in HarvestType.choices if choice[0] in CHECKED_TYPES],
+        choices=[("", "as stored, WAF for a new one"), *HarvestType.choices],
         label="Type of the source",
     )
 
@@ -95,7 +94,7 @@ def check_page(view: admin.ModelAdmin[Any], request: HttpRequest) -> HttpRespons
     """Take documents or an address; a job lists and validates, and stores nothing but its report."""
     form = CheckForm(*_sent(request))
     if form.is_valid():
-        file, kind = form.cleaned_data["file"], form.cleaned_data["harvest_type"] or HarvestType.WAF
+        file, kind = form.cleaned_data["file"], form.cleaned_data["harvest_type"]
         place = file or form.cleaned_data["url"]
         name = file.name if file else ""
         job = imports.check(place, name=name, harvest_type=kind, user=person(request))

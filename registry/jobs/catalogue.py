@@ -1,9 +1,9 @@
-"""Harvest a CSW catalogue: the pages bring the records with them, so listing and fetching are one (contract 4.3)."""
+"""Read a CSW catalogue: the pages bring the records with them, so listing and fetching are one (contract 4.3)."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -18,11 +18,10 @@ class Catalogue:
     """One run over a catalogue. Where it stands is stored with every page, so a takeover goes on from there."""
 
     def __init__(self, network: client.Network, run: HarvestRun, staged: stage.Stage) -> None:
-        self._network = network
         self._run = run
         self._inline = inline.Inline(network, staged)
+        self._reader = Reader(network, run.settings)
         self._url: str = run.settings["url"]
-        self._cql: str = run.settings.get("cql_filter", "")
         self.issues: list[tuple[str, validation.Issue]] = []
 
     def harvest(self, *, check: Callable[[], None], noted: Callable[[list[stage.Result]], None]) -> None:
@@ -31,18 +30,17 @@ class Catalogue:
         # the next page to ask for (None after the last), how many records came and how many were announced
         state: dict[str, Any] = self._run.resume or {"start": 1, "came": 0, "matched": 0}
         seen = self._run.staged.count()
-        while state["start"] is not None and seen < limit:
+        for page, start in self._reader.pages(state["start"]):
             check()
-            page = self._page(state["start"])
             bodies: dict[str, bytes] = {}
             for identity, body in zip(page.identities, page.records, strict=True):
                 bodies.setdefault(identity, body)
-            returned = len(page.records)
-            start = csw.next_start(start=state["start"], returned=returned, page=page, limit=limit)
-            state = {"start": start, "came": state["came"] + returned, "matched": page.matched}
+            state = {"start": start, "came": state["came"] + len(page.records), "matched": page.matched}
             seen += self._inline.store(
                 bodies, url_of=lambda _identity: self._url, check=check, noted=noted, resume=state
             )
+            if seen >= limit:
+                break
         if seen >= limit and state["matched"] > limit:
             raise core_jobs.Failure("too_many_documents", f"The catalogue has more than {limit} records.")
         self._remark(seen=seen, came=state["came"], matched=state["matched"])
@@ -54,6 +52,26 @@ class Catalogue:
         if came < matched:
             message = f"{matched} records were announced, {seen} came."
             self.issues.append((self._url, validation.Issue("list", "warning", "short_delivery", message)))
+
+
+class Reader:
+    """The pages of the catalogue that the settings of a source name."""
+
+    def __init__(self, network: client.Network, source: Mapping[str, Any]) -> None:
+        self._network = network
+        self._url: str = source["url"]
+        self._cql: str = source.get("cql_filter", "")
+
+    def pages(self, start: int | None = 1) -> Iterator[tuple[csw.Page, int | None]]:
+        """The pages from a position on, each with the position of the next one, None at the end.
+
+        Raises `Failure("csw_exception")` for a bad page, `Failure("blocked_address")` if the address must not be asked.
+        """
+        limit = settings.REGISTRY_MAX_DOCUMENTS
+        while start is not None:
+            page = self._page(start)
+            start = csw.next_start(start=start, returned=len(page.records), page=page, limit=limit)
+            yield page, start
 
     @functools.cached_property
     def _capabilities(self) -> csw.Capabilities:

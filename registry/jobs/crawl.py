@@ -279,4 +279,35 @@ def _page(network: client.Network, url: str) -> tuple[str, bytes]:
     return answer.url, answer.body
 
 
-WALKS: Final[dict[str, Callable[..., Found]]] = {"SITEMAP": walk_sitemap, "THREDDS": walk_thredds}
+def walk_document(
+    network: client.Network,
+    source: Source,
+    *,
+    emit: Callable[[list[stage.Listed]], object],
+    check: Callable[[], None],
+) -> Found:
+    """A source that is one document lists itself."""
+    url = listing.normalise_url(source.url)
+    emit([stage.Listed(url, url)])
+    return Found()
+
+
+WALKS: Final[dict[str, Callable[..., Found]]] = {
+    "WAF": crawl,
+    "ERDDAP-WAF": crawl,
+    "SITEMAP": walk_sitemap,
+    "THREDDS": walk_thredds,
+    "DOCUMENT": walk_document,
+}
+
+
+def walk(
+    network: client.Network,
+    settings_of_source: dict[str, Any],
+    *,
+    emit: Callable[[list[stage.Listed]], object],
+    check: Callable[[], None],
+) -> Found:
+    """List a source the way of its type; `emit` gets blocks of documents, repeats included."""
+    kind: str = settings_of_source["harvest_type"]
+    return WALKS[kind](network, Source.of(settings_of_source), emit=emit, check=check)

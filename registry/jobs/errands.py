@@ -59,7 +59,7 @@ def check_work(attempt: core_jobs.Run) -> dict[str, Any]:
     lines: list[list[Any]] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            verdicts = _verdicts(attempt.params, Path(folder))
+            verdicts = _verdicts(attempt, Path(folder))
             key = _keep(attempt, report.csv_blocks(report.COLUMNS, _rows(attempt, verdicts, checked, lines)))
     except upload.UnreadableUploadError as error:
         raise core_jobs.Failure("unreadable", f"Unreadable: {error}.") from error
@@ -68,9 +68,11 @@ def check_work(attempt: core_jobs.Run) -> dict[str, Any]:
     return {"counts": counts, "notes": codes, "columns": list(report.COLUMNS), "lines": lines, "report": key}
 
 
-def _verdicts(params: dict[str, Any], folder: Path) -> Iterator[tuple[str, validation.Verdict]]:
+def _verdicts(attempt: core_jobs.Run, folder: Path) -> preview.Verdicts:
+    params = attempt.params
     if "url" in params:
-        return preview.check_source(params["url"], harvest_type=params["harvest_type"])
+        source = preview.source_at(params["url"], harvest_type=params["harvest_type"])
+        return preview.check_source(source, check=attempt.check)
     path = folder / ("document.xml" if params["name"].lower().endswith(".xml") else "documents.zip")
     with path.open("wb") as local, _reader(params["upload"]) as reader:
         for block in reader:

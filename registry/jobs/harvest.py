@@ -6,7 +6,7 @@ A run that is taken over from a dead worker goes on with what is staged: `Harves
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from core import jobs as core_jobs
 from core.models import Job
-from registry.formats import listing, validation
+from registry.formats import validation
 from registry.jobs import catalogue, client, crawl, credentials, fetch, finish, stage, swap, upload
 from registry.models import Harvest, HarvestRun, HarvestType, RunIssue
 
@@ -62,6 +62,16 @@ def snapshot(harvest: Harvest) -> dict[str, Any]:
     return {name: getattr(harvest, name) for name in SNAPSHOT}
 
 
+def network_of(source: Mapping[str, Any], sealed: str, *, limits: client.Limits | None = None) -> client.Network:
+    """The network for the settings of a source: it signs in with what was sealed, and minds robots.txt if it is to."""
+    return client.Network(
+        limits or client.Limits.of(source["max_connections"]),
+        headers=credentials.headers(sealed, url=source["url"]),
+        origin=source["url"],
+        robots=source.get("obey_robots", False),
+    )
+
+
 class _Harvesting:
     """One attempt at a run."""
 
@@ -76,10 +86,7 @@ class _Harvesting:
 
     def go(self) -> dict[str, Any]:
         self._begin()
-        limits = client.Limits.of(self.run.settings["max_connections"])
-        url, robots = self.run.settings["url"], self.run.settings.get("obey_robots", False)
-        secret = credentials.headers(self.run.harvest.credentials, url=url)
-        with client.Network(limits, headers=secret, origin=url, robots=robots) as network:
+        with network_of(self.run.settings, self.run.harvest.credentials) as network:
             try:
                 if self.upload:
                     self._upload(network)
@@ -141,14 +148,7 @@ class _Harvesting:
             self.listed = self.staged.carry_folder("", outcome="")
             return
         listed = _Batches(self._emit)
-        source = crawl.Source.of(self.run.settings)
-        kind = self.run.settings["harvest_type"]
-        if kind == HarvestType.DOCUMENT:
-            listed.add([stage.Listed(listing.normalise_url(source.url), listing.normalise_url(source.url))])
-            found = crawl.Found()
-        else:
-            walk = crawl.WALKS.get(kind, crawl.crawl)
-            found = walk(network, source, emit=listed.add, check=self.attempt.check)
+        found = crawl.walk(network, self.run.settings, emit=listed.add, check=self.attempt.check)
         listed.flush()
         for folder in found.broken:
             self.listed += self.staged.carry_folder(folder)

@@ -40,7 +40,7 @@ def bring_in_file(what: str, file: IO[bytes], *, name: str, options: bring_in.Op
     return core_jobs.submit(errands.IMPORT_KIND, params, requested_by=user)[0]
 
 
-def check(place: IO[bytes] | str, *, name: str = "", harvest_type: str = "WAF", user: User | None) -> Job:
+def check(place: IO[bytes] | str, *, name: str = "", harvest_type: str = "", user: User | None) -> Job:
     """Queue a check of an XML file or a zip, or of the source at an address; nothing is stored but the report."""
     where = {"url": place} if isinstance(place, str) else {"upload": _stored(place, name), "name": name}
     params = {**where, "harvest_type": harvest_type}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from core import jobs
 from core.models import User
@@ -92,3 +94,14 @@ def run(harvest: Harvest, **options: Any) -> HarvestRun:
     made.refresh_from_db()
     harvest.refresh_from_db()
     return made
+
+
+def command(name: str, *args: Any) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    try:
+        call_command(name, *[str(arg) for arg in args], stdout=out, stderr=err)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, out.getvalue(), err.getvalue()

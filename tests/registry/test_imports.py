@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import bcrypt
 import pytest
-from django.core.management import call_command
 from django.test import Client
 
 from core.models import Job, User
@@ -21,21 +18,10 @@ from registry.demo import source as demo_source
 from registry.formats import imports as formats
 from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
-from tests.registry.conftest import run
+from tests.registry.conftest import command, run
 from tests.registry.test_api import SAMPLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def command(name: str, *args: Any) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    code = 0
-    try:
-        call_command(name, *[str(arg) for arg in args], stdout=out, stderr=err)
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    return code, out.getvalue(), err.getvalue()
 
 
 def file(folder: Path, name: str, content: str | bytes) -> Path:

@@ -13,25 +13,25 @@ from core import jobs as core_jobs
 from registry.jobs import preview, upload
 from registry.models import HarvestType
 
-TYPES = [HarvestType.WAF, HarvestType.ERDDAP_WAF, HarvestType.THREDDS, HarvestType.SITEMAP]
-
 
 class Command(BaseCommand):
     help = "List and validate a path or URL without storing anything."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("where", help="an XML file, a folder, a zip, or the URL of a source")
-        parser.add_argument("--type", default=HarvestType.WAF, choices=TYPES)
+        parser.add_argument(
+            "where",
+            help="an XML file, a folder, a zip, or the URL of a source; a stored one is asked with its own settings",
+        )
+        parser.add_argument(
+            "--type", default="", choices=HarvestType.values, help="type of the source; without, as stored, else WAF"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         where: str = options["where"]
         is_url = where.lower().startswith(("http://", "https://"))
         checked = preview.Checked()
         try:
-            found = (
-                preview.check_source(where, harvest_type=options["type"]) if is_url else preview.check_path(Path(where))
-            )
-            for name, verdict in found:
+            for name, verdict in _of_source(where, options["type"]) if is_url else preview.check_path(Path(where)):
                 checked.add(verdict)
                 for issue in verdict.issues:
                     self.stdout.write(f"{name}:{issue.line or 0}: {issue.severity}: {issue.code}: {issue.message}")
@@ -44,3 +44,7 @@ class Command(BaseCommand):
         )
         if checked.bad:
             sys.exit(2)
+
+
+def _of_source(url: str, harvest_type: str) -> preview.Verdicts:
+    return preview.check_source(preview.source_at(url, harvest_type=harvest_type), check=lambda: None)
