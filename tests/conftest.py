@@ -348,6 +348,7 @@ def chromium() -> Iterator[Any]:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=program, args=CHROMIUM_ARGS, headless=True
         )
+        context.set_default_timeout(1000 * house.PATIENCE_SECONDS)
         yield context
         context.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

@@ -23,7 +23,8 @@ from core import process, programs
 from core.embedded import stack
 from tests import processes, template
 
-START_SECONDS = 40
+# Only a failing test waits so long; a machine with other work may be slow.
+PATIENCE_SECONDS = 120
 T = TypeVar("T")
 
 
@@ -105,7 +106,7 @@ class Program:
             return
         self.child = process.spawn(self.argv, log=self.log, env=self.env)
         try:
-            process.await_until(self.is_ready, what=self.name, timeout=START_SECONDS, process=self.child)
+            process.await_until(self.is_ready, what=self.name, timeout=PATIENCE_SECONDS, process=self.child)
         except process.Failed as failure:
             self.kill()
             raise process.Failed(f"{failure}\n{process.log_tail(self.log, 40)}") from failure
@@ -194,7 +195,7 @@ class Worker(Program):
         from core.celery import app
 
         try:
-            return bool(app.control.ping(destination=[f"{self.node}@{socket.gethostname()}"], timeout=0.3))
+            return bool(app.control.ping(destination=[f"{self.node}@{socket.gethostname()}"], timeout=2))
         except announce.UNREACHABLE:  # a pooled connection from before the broker was killed
             return False
 
@@ -210,7 +211,7 @@ class Beat(Program):
         return re.search(r"beat: Starting|Sending due task|Scheduler: Sending", self.log_text()) is not None
 
 
-def wait_for(condition: Callable[[], T], *, what: str = "", timeout: float = 30) -> T:
+def wait_for(condition: Callable[[], T], *, what: str = "", timeout: float = PATIENCE_SECONDS) -> T:
     """The first true value of `condition`; fails the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -30,7 +30,7 @@ class Mailbox:
         self.messages.append(message)
         return "250 taken"
 
-    def wait(self, count: int = 1, *, timeout: float = 30) -> list[email.message.EmailMessage]:
+    def wait(self, count: int = 1, *, timeout: float = house.PATIENCE_SECONDS) -> list[email.message.EmailMessage]:
         """The messages, once there are at least `count`."""
         house.wait_for(lambda: len(self.messages) >= count, what=f"{count} mails", timeout=timeout)
         return self.messages

@@ -103,7 +103,7 @@ def test_from_form_to_file(page: Any, base: str, worker: Any, look: Look) -> Non
     page.get_by_label("Only these fields").fill("genus, data.dwc:locality")
     page.get_by_role("button", name="Request").click()
     assert re.fullmatch(rf"{re.escape(base)}/downloads/[0-9a-f-]{{36}}", page.url)
-    page.get_by_text("Ready.").wait_for(timeout=60_000)
+    page.get_by_text("Ready.").wait_for()
     look("ready")
     link = page.get_by_role("link", name=re.compile(r"\.csv$"))
     with urllib.request.urlopen(link.get_attribute("href"), timeout=30) as answer:

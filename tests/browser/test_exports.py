@@ -89,7 +89,7 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     audit(browser, "queued")
     browser.get_by_role("link", name="Refresh this page by itself").click()
     start_worker()
-    browser.locator("strong", has_text="ready").wait_for(timeout=30_000)  # the page asks again by itself
+    browser.locator("strong", has_text="ready").wait_for()  # the page asks again by itself
     audit(browser, "ready")
     build = ExportBuild.objects.get()
     assert browser.get_by_text(build.tgz_sha256).count() == 1

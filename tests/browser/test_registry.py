@@ -123,7 +123,7 @@ def ended(run: HarvestRun) -> bool:
 def wait_for_end() -> HarvestRun:
     """The newest run, once it has ended."""
     run = HarvestRun.objects.latest("id")
-    wait_for(lambda: ended(run), what="the end of the run", timeout=60)
+    wait_for(lambda: ended(run), what="the end of the run")
     return run
 
 
@@ -185,12 +185,12 @@ def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Ha
     browser.get_by_text("This source is not published").wait_for()
     audit(browser, "harvest-now")
     browser.get_by_role("button", name="Harvest now").click()
-    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run", timeout=60)
-    browser.locator("progress[value]").wait_for(timeout=30_000)
+    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run")
+    browser.locator("progress[value]").wait_for()
     picture(browser, "running")
     source.delay = 0
-    wait_for(lambda: ended(run), what="the end of the run", timeout=60)
-    browser.get_by_text("State: ok").wait_for(timeout=30_000)
+    wait_for(lambda: ended(run), what="the end of the run")
+    browser.get_by_text("State: ok").wait_for()
     audit(browser, "run")
     assert (run.state, run.good, run.bad) == ("ok", 41, 2)
     with browser.expect_download() as download:
@@ -231,10 +231,10 @@ def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: H
     browser.goto(f"{registry}/registry/sources/{harvest.uid}")
     source.delay = 1.0
     browser.get_by_role("button", name="Harvest now").click()
-    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run", timeout=60)
+    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run")
     browser.get_by_role("button", name="Cancel").click()
-    wait_for(lambda: ended(run), what="the cancellation", timeout=60)
-    browser.get_by_text("State: cancelled").wait_for(timeout=30_000)
+    wait_for(lambda: ended(run), what="the cancellation")
+    browser.get_by_text("State: cancelled").wait_for()
     audit(browser, "cancelled")
     source.delay = 0
     for files in (dict(source.files), dict(list(source.files.items())[:3])):
@@ -242,7 +242,7 @@ def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: H
         browser.goto(f"{registry}/registry/sources/{harvest.uid}")
         browser.get_by_role("button", name="Harvest now").click()
         wait_for_end()
-    browser.get_by_text("shrink_guard").first.wait_for(timeout=30_000)
+    browser.get_by_text("shrink_guard").first.wait_for()
     audit(browser, "shrunk")
     browser.get_by_role("button", name="Accept and run again").click()
     assert (wait_for_end().state, Record.objects.count()) == ("ok", 3)
@@ -271,13 +271,13 @@ def test_without_scripts(plain: Any, registry: str, member: User, harvest: Harve
     picture(plain, "add-error-320")
     plain.goto(f"{registry}/registry/sources/{harvest.uid}")
     plain.get_by_role("button", name="Harvest now").click()
-    plain.get_by_text("State: ok").wait_for(timeout=60_000)  # the page refreshes itself by <meta>
+    plain.get_by_text("State: ok").wait_for()  # the page refreshes itself by <meta>
     picture(plain, "run-plain-320")
     plain.goto(f"{registry}/registry/sources/{harvest.uid}")
     plain.get_by_role("link", name="Delete").click()
     plain.get_by_role("button", name="Delete").click()
     plain.get_by_text("The source is being deleted.").wait_for()
-    wait_for(lambda: not Harvest.objects.exists(), what="the deletion", timeout=60)
+    wait_for(lambda: not Harvest.objects.exists(), what="the deletion")
 
 
 def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> None:
@@ -287,16 +287,16 @@ def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> No
     source.delay = 1.0
     browser.get_by_role("button", name="Harvest now").click()
     browser.get_by_text("1 queued.").wait_for()
-    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run", timeout=60)
+    run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run")
 
     def shows_progress() -> bool:
         browser.reload()
         return browser.locator(".field-history").get_by_text(re.compile(r"\d+ of 43")).count() > 0
 
-    wait_for(shows_progress, what="progress", timeout=60)
+    wait_for(shows_progress, what="progress")
     picture(browser, "admin-running")
     browser.get_by_role("button", name="Cancel the run").click()
-    wait_for(lambda: ended(run), what="the cancellation", timeout=60)
+    wait_for(lambda: ended(run), what="the cancellation")
     assert run.state == "cancelled"
     browser.get_by_role("button", name="Pause").click()
     browser.get_by_text("1 paused.").wait_for()
@@ -323,5 +323,5 @@ def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> No
     browser.get_by_role("link", name="Check documents or a source").click()
     browser.get_by_label("or address of a source").fill(harvest.url)
     browser.get_by_role("button", name="Upload").click()
-    browser.get_by_text("Whole report (CSV)").wait_for(timeout=60_000)
+    browser.get_by_text("Whole report (CSV)").wait_for()
     picture(browser, "admin-check")

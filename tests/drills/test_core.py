@@ -89,7 +89,7 @@ def test_valkey_restarted_under_a_worker_the_worker_recovers_alone(
     mail.queue("drill", "b@example.org", "during", "text")
     valkey.start()
     mail.queue("drill", "c@example.org", "after", "text")
-    smtp.wait(3, timeout=60)
+    smtp.wait(3)
     assert (worker.is_running, worker.pid) == (True, pid)
     assert sorted(str(message["Subject"]) for message in smtp.messages) == ["after", "before", "during"]
 
@@ -105,7 +105,7 @@ def test_postgresql_restarted_under_a_worker_no_job_is_lost(
     smtp.wait(1)
     postgres.restart()
     house.wait_for(lambda: queue_when_up("after"), what="the database")
-    smtp.wait(2, timeout=60)
+    smtp.wait(2)
     assert worker.is_running
     house.wait_for(lambda: not Job.objects.filter(state__in=jobs.ACTIVE).exists(), what="every job to end")
 
@@ -130,7 +130,7 @@ def test_a_job_is_taken_from_a_worker_that_froze_with_its_row_locked(
     assert os.WIFSTOPPED(state), frozen.log_text()
     start_worker()
     start_beat()
-    smtp.wait(1, timeout=60)
+    smtp.wait(1)
 
 
 def queue_when_up(subject: str) -> bool:

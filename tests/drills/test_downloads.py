@@ -55,11 +55,11 @@ def await_parts(count: int) -> None:
     assert parts_done() < BuildPart.objects.count(), "the build must still be under way"
 
 
-def await_done(placed: services.Placed, *, timeout: float = 60) -> Build:
+def await_done(placed: services.Placed) -> Build:
     def is_done() -> bool:
         return bool(retried(lambda: services.find(placed.download.uuid).state == Download.State.DONE))
 
-    house.wait_for(is_done, what="the build", timeout=timeout)
+    house.wait_for(is_done, what="the build")
     return Build.objects.select_related("job").get(pk=placed.download.build_id)
 
 
@@ -163,10 +163,10 @@ def test_store_down_during_the_upload(
         job = Job.objects.get(build=placed.download.build_id)
         return job.progress.get("stage") == "waiting_for_storage"
 
-    house.wait_for(waits, what="the build to wait for the store", timeout=60)
+    house.wait_for(waits, what="the build to wait for the store")
     assert services.find(placed.download.uuid).state == Download.State.WAITING
     store.start()
-    await_done(placed, timeout=90)
+    await_done(placed)
     assert worker.is_running
     check_archive(placed, specimens)
 

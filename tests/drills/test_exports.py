@@ -60,7 +60,7 @@ def test_worker_killed(
     store.resume()
     start_beat(**short)
     start_worker(**short)
-    house.wait_for(lambda: status(cut) == "ready", what="the second attempt", timeout=60)
+    house.wait_for(lambda: status(cut) == "ready", what="the second attempt")
     assert Job.objects.get(kind="exports.build_export").attempt == 2
     build = ExportBuild.objects.get()
     assert set(archives()) - before == {build.tgz_key, build.zip_key}

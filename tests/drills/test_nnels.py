@@ -40,7 +40,7 @@ def test_worker_killed_during_import(
     shelf.write(tmp_path / "books", {f"{n:02}.txt": f"title {n} " * 200_000 for n in range(TITLES)})
     made = files.request_import("books", requested_by=house.make_user("keeper", is_staff=True))
     worker = start_worker(queues=["imports"], concurrency=1, JOB_LEASE_SECONDS="2")
-    servers_of.wait_for(lambda: models.Item.objects.count() >= 3, what="three titles", timeout=90)
+    servers_of.wait_for(lambda: models.Item.objects.count() >= 3, what="three titles")
     worker.kill()
     assert models.Item.objects.count() < TITLES, "the worker was too quick to be killed in the middle"
     check_whole()
@@ -50,7 +50,7 @@ def test_worker_killed_during_import(
         jobs.sweep()
         return Job.objects.get(pk=made.job_id).is_final
 
-    servers_of.wait_for(is_done, what="the import", timeout=120)
+    servers_of.wait_for(is_done, what="the import")
     made.refresh_from_db()
     assert made.state == "succeeded"
     assert made.created_count + made.unchanged_count == TITLES

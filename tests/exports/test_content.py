@@ -476,7 +476,7 @@ def test_clock_of_a_collection(world: World) -> None:
     writers[0].start()
     assert started.wait(30)
     writers[1].start()
-    wait_for(_is_waiting, what="the writer of the other source to wait for the collection", timeout=20)
+    wait_for(_is_waiting, what="the writer of the other source to wait for the collection")
     seen = max(row["updated_on"] for row in whole(world, collection.uri)["concepts"])
     go_on.set()
     for writer in writers:
@@ -512,7 +512,7 @@ def test_joining_waits(world: World) -> None:
     writers[0].start()
     assert started.wait(30)
     writers[1].start()
-    wait_for(_is_waiting, what="the reference to wait for the source", timeout=20)
+    wait_for(_is_waiting, what="the reference to wait for the source")
     assert whole(world, collection.uri)["concepts"] == []
     go_on.set()
     for writer in writers:

@@ -547,7 +547,7 @@ def test_deleted_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch)
 
     def meet(moved: int) -> None:
         deleting.start()  # the job's row is locked by us now, and stays so until this transaction ends
-        wait_for(_is_waiting, what="the deletion to wait for the publication", timeout=10)
+        wait_for(_is_waiting, what="the deletion to wait for the publication")
         whole(moved)
 
     monkeypatch.setattr(build, "_require", meet)

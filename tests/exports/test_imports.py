@@ -309,7 +309,7 @@ def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.Mon
     threads = [in_background(job) for job in Job.objects.filter(kind="exports.import")]
     assert halfway.there.acquire(timeout=60)
     # the other one either waits at its very beginning or is halfway as well
-    wait_for(lambda: _is_waiting() or halfway.go_on.is_set(), what="the second import", timeout=60)
+    wait_for(lambda: _is_waiting() or halfway.go_on.is_set(), what="the second import")
     halfway.go_on.set()
     for thread in threads:
         thread.join(60)
@@ -327,7 +327,7 @@ def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatc
     assert halfway.there.acquire(timeout=60)
     try:
         lease = Job.objects.get(pk=job.pk).lease_until
-        wait_for(lambda: Job.objects.get(pk=job.pk).lease_until > lease, what="a beat of the heart", timeout=20)
+        wait_for(lambda: Job.objects.get(pk=job.pk).lease_until > lease, what="a beat of the heart")
         assert world.api.delete("/importers/bulk-import/", {"task_id": answer.json()["id"]}).status_code == 204
     finally:
         halfway.go_on.set()
