@@ -95,7 +95,7 @@ for _kind in jobs.kinds():
 
 
 def _tick_for(tick: clock.Tick) -> None:
-    @app.task(name=tick.task, queue="default")
+    @app.task(name=tick.task, queue=clock.QUEUE)
     def do() -> None:
         tick.act()
 

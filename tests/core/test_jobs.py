@@ -377,3 +377,17 @@ def test_prune_deletes_only_what_ended_long_ago(kind: Callable[..., str]) -> Non
 
 def test_the_sweep_is_on_the_clock() -> None:
     assert clock.schedule()["jobs.sweep"]["task"] == "tick.jobs.sweep"
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_tick_is_rung_for_without_a_statement(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    told: list[tuple[str, dict[str, str], str]] = []
+
+    def message(task: str, kwargs: dict[str, str], *, queue: str) -> bool:
+        told.append((task, kwargs, queue))
+        return answer
+
+    monkeypatch.setattr(announce, "message", message)
+    with CaptureQueriesContext(connection) as queries:
+        assert clock.ring("jobs.sweep") is answer
+    assert (told, len(queries)) == ([("tick.jobs.sweep", {}, "default")], 0)
