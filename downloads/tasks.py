@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from core import clock, jobs
 from core.models import Job
-from downloads.jobs import expiry, imports
+from downloads.jobs import expiry, imports, notices
 from downloads.jobs.build import lanes, lead, outcome
 
 SHORT, LONG = "downloads", "downloads.long"
@@ -57,4 +57,5 @@ def _expire() -> None:
 
 
 clock.register(clock.Tick("downloads.expire", timedelta(hours=1), _expire))
+clock.register(clock.Tick(notices.TICK, timedelta(minutes=1), notices.send_late))
 clock.register(clock.Tick("downloads.lanes", timedelta(seconds=15), lanes.let_everybody_in))

@@ -1,10 +1,14 @@
-"""Mail and webhooks at a download's end: once per (download, channel, address), in the transaction of that end."""
+"""Mail and webhooks at a download's end: once per (download, channel, address), in the transaction of that end.
+
+Whoever asks for a download that has ended already is told by the clock, for which the request rings.
+"""
 
 from __future__ import annotations
 
 import json
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from core import mail, throttle, webhooks
@@ -15,8 +19,11 @@ READY_SUBJECT = "iDigBio Download Ready"
 FAILED_SUBJECT = "iDigBio Download Failed"
 EVENT = "downloads.finished"
 SIGNATURE = "Download-Signature"
+TICK = "downloads.notices"
 _QUERY_SHOWN = 1000
 _DAY = 24 * 3600
+_BATCH = 500
+_ENDED = (Download.State.DONE, Download.State.FAILED)
 
 
 def send(download: Download) -> None:
@@ -27,6 +34,16 @@ def send(download: Download) -> None:
     for notification in list(waiting):
         # A download built again under its own uuid has another build, and other news.
         _queue(download, notification, dedupe=f"downloads:{notification.pk}:{download.build_id}:{download.state}")
+
+
+def send_late() -> int:
+    """Tell whoever asked for a download after its end; for the clock. How many downloads there were."""
+    late = Notification.objects.filter(queued_at=None, download__state__in=_ENDED)
+    found = list(late.order_by("download").values_list("download", flat=True).distinct()[:_BATCH])
+    for pk in found:
+        with transaction.atomic():  # locked, a download is not built again under its own uuid meanwhile
+            send(Download.objects.select_for_update(of=("self",)).select_related("build").get(pk=pk))
+    return len(found)
 
 
 def again(notification: Notification) -> bool:
@@ -46,7 +63,7 @@ def again(notification: Notification) -> bool:
 
 
 def _has_ended(download: Download) -> bool:
-    return download.state in (Download.State.DONE, Download.State.FAILED)
+    return download.state in _ENDED
 
 
 def _queue(download: Download, notification: Notification, *, dedupe: str | None) -> bool:

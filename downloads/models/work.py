@@ -269,6 +269,9 @@ class Notification(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["download", "channel", "address"], name="downloads_notification_once")
         ]
+        indexes = [
+            models.Index(fields=["download"], condition=models.Q(queued_at=None), name="downloads_notification_new")
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel} {self.address}"

@@ -18,7 +18,7 @@ from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from core import errors, net, throttle
+from core import clock, errors, net, throttle
 from core.models import User
 from downloads.jobs import notices
 from downloads.jobs.build import lanes, selection
@@ -351,13 +351,13 @@ def _insert(rows: Sequence[models.Model]) -> tuple[str, str, list[Any]]:
 
 
 def _tell(download: Download, channels: list[str], caller: Caller) -> None:
-    """Tell at once if there is something to tell those who were promised now, for which mails are counted."""
+    """Count the mails promised now; if the download has ended, have whoever was promised something told at once."""
     if Notification.Channel.MAIL in channels:
         limit = settings.DOWNLOADS_MAILS_PER_CALLER
         if wait := throttle.hit("downloads.mail.caller", caller.key, limit, _DAY):
             raise errors.Throttled(f"You have asked for {limit} mails today; the limit is {limit}.", retry_after=wait)
-    if channels:
-        notices.send(download)
+    if channels and download.state != Download.State.WAITING:
+        transaction.on_commit(lambda: clock.ring(notices.TICK), robust=True)
 
 
 def since_version(text: str) -> int:

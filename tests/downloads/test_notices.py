@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from core import jobs
+from core import announce, clock, jobs
 from core.models import Mail, WebhookDelivery
 from downloads import services
+from downloads.jobs import notices
 from downloads.jobs.build import plan
 from downloads.models import Build, Download, Notification
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,6 +69,46 @@ def test_sending_again_writes_a_new_mail(settings: Any) -> None:
     Download.objects.filter(pk=download.pk).update(state=Download.State.EXPIRED)
     assert not services.resend(Notification.objects.get(channel="webhook"))
     assert (Mail.objects.count(), WebhookDelivery.objects.count()) == (2, 2)
+
+
+def test_late_comers_are_told_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D24: who asks for a ready download is told by the clock, which is rung for: once per address and channel."""
+    rung: list[str] = []
+    monkeypatch.setattr(announce, "message", lambda task, *_args, **_more: not rung.append(task))
+    making.built({}, email="a@example.org")
+    rung.clear()
+    equal = {"and": [{}]}  # another download on the same build
+    for query, told in (({}, {"email": "b@example.org", "webhook": HOOK}), (equal, {"email": "c@example.org"})):
+        placed = making.place(query, **told)
+        assert placed.download.state == Download.State.DONE
+        making.place(query, **told)
+    assert rung == ["tick.downloads.notices"] * 2
+    assert (Mail.objects.count(), WebhookDelivery.objects.count()) == (1, 0)
+    (tick,) = (tick for tick in clock.ticks() if tick.task == rung[0])
+    for downloads in (2, 0):
+        assert tick.act() == downloads
+        assert list(Mail.objects.order_by("to").values_list("to", "subject")) == [
+            (f"{name}@example.org", "iDigBio Download Ready") for name in "abc"
+        ]
+        assert WebhookDelivery.objects.count() == 1
+    assert {each.state for each in Notification.objects.all()} == {"queued"}
+
+
+def test_who_waits_is_not_told_by_the_clock() -> None:
+    """D24, D31: of a download that waits, or was cancelled, there is nothing to tell."""
+    placed = making.place({}, email="a@example.org")
+    assert notices.send_late() == 0
+    assert services.cancel_all(placed.download)
+    assert notices.send_late() == 0
+    assert not Mail.objects.exists()
+
+
+def test_the_bell_is_heard(start_worker: Any) -> None:
+    """D24: a worker tells a late comer at once, although nobody keeps the clock."""
+    making.built({})
+    start_worker(queues=["default"], concurrency=1)
+    making.place({}, email="b@example.org")
+    house.wait_for(lambda: Mail.objects.filter(to="b@example.org").exists(), what="the mail")
 
 
 def test_who_withdraws_is_not_told() -> None:

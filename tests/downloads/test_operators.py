@@ -18,6 +18,7 @@ from django.utils import timezone
 from core import errors, jobs
 from core.models import Mail, User, WebhookDelivery
 from downloads import services
+from downloads.jobs import notices
 from downloads.jobs.build import lead
 from downloads.models import BuildPart, Download, IngestRun, MediaRecord, Notification, Record, Recordset, RejectedRow
 from downloads.services import ask
@@ -47,6 +48,7 @@ def test_one_mail_with_the_link(acers: Path, smtp: mailbox.Mailbox) -> None:
     first = making.built(query, email="a@example.org", face="seed")
     for address in ("a@example.org", "b@example.org"):
         making.built(query, email=address, face="seed")
+    assert notices.send_late() == 1
     jobs.run_queued()
     messages = smtp.wait(2)
     assert sorted(str(message["To"]) for message in messages) == ["a@example.org", "b@example.org"]
@@ -110,8 +112,10 @@ def test_a_download_that_ends_while_somebody_joins(acers: Path, monkeypatch: Any
     monkeypatch.undo()
     assert second.download.uuid == first.download.uuid
     assert second.download.state == Download.State.DONE
+    assert notices.send_late() == 1
     assert [mail.to for mail in Mail.objects.all()] == ["a@example.org"]
     making.place({}, email="a@example.org")
+    assert notices.send_late() == 0
     assert Mail.objects.count() == Notification.objects.count() == 1
 
 

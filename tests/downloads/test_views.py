@@ -667,6 +667,16 @@ def test_statements_with_an_email(client: Client, settings: Any, lane: str, has_
     known, again = ask("/", ACER)
     assert ident(again) == ident(body)
     assert known <= 4, known
+    for build in Build.objects.filter(job__isnull=False):
+        assert build.job_id is not None
+        jobs.run(build.job_id)
+    hook["email"] = "b@example.org"
+    late, again = ask("/", ACER, **hook)
+    assert again["task_status"] == "SUCCESS"
+    assert late <= 4, late
+    shared, again = ask("/v2/download", '{"genus":["acer"]}', **hook)
+    assert again["task_status"] == "SUCCESS"
+    assert shared <= 10, shared
     before = Build.objects.count()
     dry, _ = ask("/v2/download", ACER, dry_run="1")
     assert dry <= 10, dry
