@@ -11,7 +11,7 @@ IDENT = r"(?P<ident>[^/.]+)"
 UUID = r"(?P<ident>[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})"
 
 urlpatterns = [
-    re_path(r"^$", views.Root.as_view(), name="landing"),
+    re_path(r"^$", views.root, name="landing"),
     re_path(r"^status/(?P<ident>[^/]+)/?$", views.SeedStatus.as_view()),
     re_path(r"^v2/download/?$", views.V2Request.as_view()),
     re_path(r"^v2/downloads/?$", views.OwnDownloads.as_view()),

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import http_date
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 
 from core import api, auth, blobs, errors, net, views
@@ -60,16 +61,25 @@ def ask(request: HttpRequest, face: asking.Face) -> HttpResponse:
     return dialect.respond(body, headers={"Download-Token": placed.token, "Cache-Control": "no-store"})
 
 
-class Root(View):
-    """`/`: a download request with a query, else the landing page of the whole service."""
+class SeedRequest(View):
+    """`/` as the seed face."""
 
     def get(self, request: Request) -> HttpResponseBase:
-        if params.has_query(request._request):
-            return ask(request._request, "seed")
-        return views.landing(request._request)
+        return ask(request._request, "seed")
 
     def post(self, request: Request) -> HttpResponseBase:
         return ask(request._request, "seed")
+
+
+@csrf_exempt
+def root(request: HttpRequest) -> HttpResponseBase:
+    """`/`: a download request, or without a query the landing page of the whole service, which fails as a page."""
+    if request.method in ("GET", "HEAD") and not params.has_query(request):
+        return views.landing(request)
+    return _seed_request(request)
+
+
+_seed_request = SeedRequest.as_view()
 
 
 class V2Request(View):

@@ -145,7 +145,7 @@ def queue_when_up(subject: str) -> bool:
 def test_database_down_pages_and_probes_say_so(web: house.Web, postgres: server.Server) -> None:
     postgres.stop()
     assert [status(web, "/readyz"), status(web, "/livez"), status(web, "/metrics")] == [503, 200, 200]
-    for path in ("/docs/", "/accounts/login", "/accounts/", "/admin/", "/portal/", "/nosuch"):
+    for path in ("/", "/docs/", "/accounts/login", "/accounts/", "/admin/", "/portal/", "/nosuch"):
         # A visitor whose session must be looked up.
         headers = {"Cookie": f"sessionid={'x' * 32}", "Accept": "text/html"}
         page = requests.get(web.base_url + path, headers=headers, allow_redirects=False, timeout=20)
@@ -155,5 +155,9 @@ def test_database_down_pages_and_probes_say_so(web: house.Web, postgres: server.
             (503, "application/problem+json"),
             (404, "application/problem+json"),  # needs no session
         )
+    request = requests.get(web.base_url + "/?query={}", headers={"Accept": "text/html"}, timeout=20)
+    assert (request.status_code, request.headers["Content-Type"]) == (503, "application/json"), (
+        "an API's, for any client"
+    )
     postgres.start()
     assert status(web, "/readyz") == 200
