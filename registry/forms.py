@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from core import errors, webhooks
 from registry import selectors
-from registry.jobs import credentials, edit
+from registry.jobs import credentials, edit, harvest
 from registry.models import Account, Harvest, HarvestType, Organization, Subscription
 from registry.services import accounts
 
@@ -64,29 +64,7 @@ class SourceForm(HarvestForm):
 
     class Meta:
         model = Harvest
-        fields = [
-            "name",
-            "url",
-            "organization",
-            "harvest_type",
-            "harvest_interval",
-            "publish",
-            "harvest_contact",
-            "ckan_harvest_url",
-            "max_depth",
-            "document_scope",
-            "include",
-            "exclude",
-            "allow_empty",
-            "shrink_limit",
-            "skip_broken_folders",
-            "serve_invalid",
-            "widen_points",
-            "max_connections",
-            "full_check_days",
-            "cql_filter",
-            "obey_robots",
-        ]
+        fields = [*edit.WRITABLE, *harvest.OPTIONS, "serve_invalid", "widen_points"]
         labels = {
             "url": "Address",
             "organization": "Organisation",

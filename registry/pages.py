@@ -73,6 +73,14 @@ def manageable(request: HttpRequest, uid: str) -> tuple[Harvest, selectors.Acces
     return harvests.manageable(uid, user=user)
 
 
+def manageable_run(request: HttpRequest, number: str) -> HarvestRun:
+    """A run of a source the person may change, else 404 or 403."""
+    user = request.user
+    if not isinstance(user, User):
+        raise errors.Denied(code="denied")
+    return harvests.manageable_run(int(number), user=user)
+
+
 def paged(request: HttpRequest, rows: QuerySet[Any]) -> Page[Any]:
     """The page asked for; nonsense gives the nearest one."""
     return Paginator(rows, PAGE_ROWS).get_page(request.GET.get("page"))
@@ -338,10 +346,7 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
 @facts_as_pages
 def ckan_job(request: HttpRequest, number: str) -> HttpResponse:
     """How far CKAN is with what a run asked of it."""
-    access = access_of(request)
-    found = selectors.run(int(number), access)
-    if not access.may_manage(found.harvest):
-        raise errors.Denied(code="denied")
+    found = manageable_run(request, number)
     if throttle.hit("registry.ckan", str(request.user.pk), 30, 600):
         status = ckan.JobStatus(problem="That were many questions. Try again in some minutes.")
     else:
@@ -357,23 +362,6 @@ def removed(request: HttpRequest, uid: str) -> HttpResponse:
     harvest = selectors.visible_harvest(uid, access_of(request))
     rows = paged(request, selectors.removed_documents(harvest))
     return render(request, "registry/removed.html", {"harvest": harvest, "rows": rows, "query": _query(request)})
-
-
-@login_required
-@require_POST
-@facts_as_pages
-def undo(request: HttpRequest, number: str) -> HttpResponse:
-    """Undo a source's last swap."""
-    access = access_of(request)
-    found = selectors.run(int(number), access)
-    if not access.may_manage(found.harvest):
-        raise errors.Denied(code="denied")
-    try:
-        harvests.undo(found)
-        messages.success(request, "The records from before this run are back, and the source is paused.")
-    except errors.Conflict as fact:
-        messages.error(request, fact.message)
-    return redirect("registry-run", found.pk)
 
 
 @require_safe
@@ -398,15 +386,26 @@ def report_file(request: HttpRequest, number: str, kind: str) -> HttpResponseBas
 @facts_as_pages
 def cancel(request: HttpRequest, number: str) -> HttpResponse:
     """Stop an active run."""
-    access = access_of(request)
-    found = selectors.run(int(number), access)
-    if not access.may_manage(found.harvest):
-        raise errors.Denied(code="denied")
+    return _settled(request, number, harvests.cancel, done="The run is being cancelled.")
+
+
+@login_required
+@require_POST
+@facts_as_pages
+def undo(request: HttpRequest, number: str) -> HttpResponse:
+    """Undo a source's last swap."""
+    done = "The records from before this run are back, and the source is paused."
+    return _settled(request, number, harvests.undo, done=done)
+
+
+def _settled(request: HttpRequest, number: str, act: Callable[[HarvestRun], None], *, done: str) -> HttpResponse:
+    """Do something with a run and say so, or why not, on its page."""
+    found = manageable_run(request, number)
     try:
-        harvests.cancel(found)
-        messages.success(request, "The run is being cancelled.")
-    except errors.Conflict:
-        messages.error(request, "The run is not active any more.")
+        act(found)
+        messages.success(request, done)
+    except errors.Conflict as fact:
+        messages.error(request, fact.message)
     return redirect("registry-run", found.pk)
 
 

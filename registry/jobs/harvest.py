@@ -28,11 +28,8 @@ WRITE_SECONDS: Final = 2.0
 # Listed documents from which the tables' statistics are made anew.
 MANY: Final = 1000
 
-# Every setting of a source that decides how a run goes; copied into the run, so that later edits do not touch it.
-SNAPSHOT: Final = (
-    "uid",
-    "url",
-    "harvest_type",
+# What a source's owner may choose about how its runs go.
+OPTIONS: Final = (
     "max_depth",
     "document_scope",
     "include",
@@ -45,6 +42,8 @@ SNAPSHOT: Final = (
     "cql_filter",
     "obey_robots",
 )
+# Every setting of a source that decides how a run goes; copied into the run, so that later edits do not touch it.
+SNAPSHOT: Final = ("uid", "url", "harvest_type", *OPTIONS)
 
 
 def work(attempt: core_jobs.Run) -> dict[str, Any]:

@@ -77,6 +77,15 @@ def manageable(uid: str, *, user: User) -> tuple[Harvest, selectors.Access]:
     return harvest, access
 
 
+def manageable_run(number: int, *, user: User) -> HarvestRun:
+    """A run of a harvest the caller may change: NotFound, then Denied."""
+    access = selectors.access_of(user)
+    run = selectors.run(number, access)
+    if not access.may_manage(run.harvest):
+        raise errors.Denied(code="denied")
+    return run
+
+
 def update(harvest: Harvest, values: Mapping[str, Any], *, access: selectors.Access) -> Harvest:
     """Apply the writable ones of `values`; the first bad one raises `Invalid(field=…)` and nothing is saved."""
     return edit.save(harvest, edit.clean(values, access=access), access=access)

@@ -13,10 +13,9 @@ from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
 from core import api, errors, paging
-from core.models import User
 from registry import dialect, selectors, serializers
 from registry.formats import report
-from registry.models import HarvestType, RunChange
+from registry.models import HarvestRun, HarvestType, RunChange
 from registry.services import harvests
 from registry.views import callers
 
@@ -172,31 +171,28 @@ def streamed(columns: Iterable[str], rows: Iterable[tuple[Any, ...]], *, kind: s
     return response
 
 
-class Cancel(dialect.View):
-    """Stop an active run; checks as PATCH."""
+class ActOnRun(dialect.View):
+    """Do something with a run, whose state is then `state`; checks as PATCH."""
 
     allow = ("POST", "OPTIONS")
+    act: Callable[[HarvestRun], None]
+    state: str
 
     def post(self, request: Request, number: str) -> HttpResponse:
-        user: User = callers.required_token(request).user
-        access = selectors.access_of(user)
-        run = selectors.run(int(number), access)
-        if not access.may_manage(run.harvest):
-            raise errors.Denied(code="denied")
-        harvests.cancel(run)
-        return api.json_response({"status": "success", "data": {"state": "cancelling"}})
+        run = harvests.manageable_run(int(number), user=callers.required_token(request).user)
+        self.act(run)
+        return api.json_response({"status": "success", "data": {"state": self.state}})
 
 
-class Undo(dialect.View):
-    """Undo a harvest's last swap; checks as PATCH."""
+class Cancel(ActOnRun):
+    """Stop an active run."""
 
-    allow = ("POST", "OPTIONS")
+    act = staticmethod(harvests.cancel)
+    state = "cancelling"
 
-    def post(self, request: Request, number: str) -> HttpResponse:
-        user: User = callers.required_token(request).user
-        access = selectors.access_of(user)
-        run = selectors.run(int(number), access)
-        if not access.may_manage(run.harvest):
-            raise errors.Denied(code="denied")
-        harvests.undo(run)
-        return api.json_response({"status": "success", "data": {"state": "undone"}})
+
+class Undo(ActOnRun):
+    """Undo a harvest's last swap."""
+
+    act = staticmethod(harvests.undo)
+    state = "undone"
