@@ -3,22 +3,23 @@
 import datetime as dt
 import io
 import json
-import threading
 import zipfile
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from exports.invented import Invented
 from exports.models import Concept, ConceptVersion, Fragment, Repo
 from exports.services import seeding
-from exports.writing import clock, concepts, drafts
+from exports.writing import concepts, drafts
+from tests.exports import meeting
 from tests.exports.conftest import World
-from tests.exports.test_export import QUERY, _is_waiting, body, download, inside
+from tests.exports.test_export import QUERY, body, download, inside
 from tests.house import wait_for
 
+CODED = drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)
 CONCEPT = [
     "type",
     "uuid",
@@ -260,36 +261,13 @@ def test_membership_counts(world: World) -> None:
 
 def test_write_clock(world: World) -> None:
     """X36: concurrent writers cannot commit below an already visible updated_on."""
-    started, go_on = threading.Event(), threading.Event()
-    stamps: dict[str, dt.datetime] = {}
-
-    def slow() -> None:
-        try:
-            with transaction.atomic():
-                lock = clock.lock(world.source.pk)
-                draft = drafts.Draft("slow", {"names": [{"name": "s", "locale": "en"}], "concept_class": "X"}, "editor")
-                concepts.write(lock, [draft])
-                started.set()
-                assert go_on.wait(30)
-                lock.save()
-        finally:
-            connections.close_all()
-
-    def quick() -> None:
-        try:
-            world.concept("quick")
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=slow), threading.Thread(target=quick)]
-    threads[0].start()
-    assert started.wait(30)
-    threads[1].start()  # it has to wait for the lock
-    go_on.set()
-    for thread in threads:
-        thread.join(30)
-    for version in ConceptVersion.objects.select_related("concept"):
-        stamps[version.concept.mnemonic] = version.updated_at
+    draft = drafts.Draft("slow", {"names": [{"name": "s", "locale": "en"}], "concept_class": "X"}, "editor")
+    with meeting.writing(world.source, draft):
+        quick = meeting.in_background(lambda: world.concept("quick"))
+        wait_for(meeting.is_waiting, what="the quick one to wait for the lock")
+    quick.join(30)
+    versions = ConceptVersion.objects.select_related("concept")
+    stamps = {version.concept.mnemonic: version.updated_at for version in versions}
     assert stamps["slow"] < stamps["quick"]
     Repo.objects.update(write_clock=dt.datetime(2090, 1, 1, tzinfo=dt.UTC))
     world.concept("after")
@@ -453,34 +431,17 @@ def test_clock_of_a_collection(world: World) -> None:
     second = world.concept("B", source=other)
     collection = world.repo("Coll", kind="collection")
     world.refer(collection, first, second)
-    started, go_on = threading.Event(), threading.Event()
+    answers: list[int] = []
 
-    def edit(uri: str) -> None:
-        try:
-            assert world.api.put(uri, {"datatype": "Text"}).status_code == 200
-        finally:
-            connections.close_all()
+    def edit() -> None:
+        answers.append(world.api.put(second, {"datatype": "Text"}).status_code)
 
-    def slow() -> None:
-        try:
-            with transaction.atomic():
-                lock = clock.lock(world.source.pk)
-                concepts.write(lock, [drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)])
-                started.set()
-                assert go_on.wait(30)
-                lock.save()
-        finally:
-            connections.close_all()
-
-    writers = [threading.Thread(target=slow), threading.Thread(target=edit, args=(second,))]
-    writers[0].start()
-    assert started.wait(30)
-    writers[1].start()
-    wait_for(_is_waiting, what="the writer of the other source to wait for the collection")
-    seen = max(row["updated_on"] for row in whole(world, collection.uri)["concepts"])
-    go_on.set()
-    for writer in writers:
-        writer.join(30)
+    with meeting.writing(world.source, CODED):
+        editing = meeting.in_background(edit)
+        wait_for(meeting.is_waiting, what="the writer of the other source to wait for the collection")
+        seen = max(row["updated_on"] for row in whole(world, collection.uri)["concepts"])
+    editing.join(30)
+    assert answers == [200]
     rows = {row["id"]: row["updated_on"] for row in whole(world, collection.uri)["concepts"]}
     assert seen < rows["A"] < rows["B"]
 
@@ -489,34 +450,11 @@ def test_joining_waits(world: World) -> None:
     """X36: rows join a collection only after those who are changing them are done."""
     url = world.concept("A")
     collection = world.repo("Coll", kind="collection")
-    started, go_on = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        try:
-            with transaction.atomic():
-                lock = clock.lock(world.source.pk)
-                concepts.write(lock, [drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)])
-                started.set()
-                assert go_on.wait(30)
-                lock.save()
-        finally:
-            connections.close_all()
-
-    def join() -> None:
-        try:
-            world.refer(collection, url)
-        finally:
-            connections.close_all()
-
-    writers = [threading.Thread(target=slow), threading.Thread(target=join)]
-    writers[0].start()
-    assert started.wait(30)
-    writers[1].start()
-    wait_for(_is_waiting, what="the reference to wait for the source")
-    assert whole(world, collection.uri)["concepts"] == []
-    go_on.set()
-    for writer in writers:
-        writer.join(30)
+    with meeting.writing(world.source, CODED):
+        joining = meeting.in_background(lambda: world.refer(collection, url))
+        wait_for(meeting.is_waiting, what="the reference to wait for the source")
+        assert whole(world, collection.uri)["concepts"] == []
+    joining.join(30)
     (row,) = whole(world, collection.uri)["concepts"]
     assert row["datatype"] == "Coded"
     # a row from the future is no later than its membership

@@ -21,6 +21,7 @@ from exports.formats import archives, stamps
 from exports.jobs import build
 from exports.models import ExportBuild, MappingVersion, RepoVersion
 from exports.services import exports as services
+from tests.exports import meeting
 from tests.exports.conftest import World
 from tests.house import wait_for
 
@@ -536,37 +537,26 @@ def test_deleted_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch)
     path = f"{world.path}v1/export/"
     answers: list[int] = []
 
-    def delete() -> None:
-        try:
-            answers.append(world.api.delete(path).status_code)
-        finally:
-            connections.close_all()
-
-    deleting = threading.Thread(target=delete)
+    deleting: list[threading.Thread] = []
     whole = build._require
 
+    def delete() -> None:
+        answers.append(world.api.delete(path).status_code)
+
     def meet(moved: int) -> None:
-        deleting.start()  # the job's row is locked by us now, and stays so until this transaction ends
-        wait_for(_is_waiting, what="the deletion to wait for the publication")
+        # the job's row is locked by us now, and stays so until this transaction ends
+        deleting.append(meeting.in_background(delete))
+        wait_for(meeting.is_waiting, what="the deletion to wait for the publication")
         whole(moved)
 
     monkeypatch.setattr(build, "_require", meet)
     assert world.api.post(path).status_code == 202
     jobs.run_queued()
-    deleting.join(30)
+    deleting[0].join(30)
     assert answers == [200]
     assert Job.objects.get(kind="exports.build_export").state == "succeeded"
     assert ExportBuild.objects.get().state == "deleted"
     assert world.api.get(path)["X-Export-Status"] == "none"
-
-
-def _is_waiting() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction the first look would stay
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def token_row() -> list[tuple[Any, ...]]:

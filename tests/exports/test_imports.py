@@ -7,18 +7,20 @@ import random
 import tarfile
 import threading
 import zipfile
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.utils import timezone
 
 from core import jobs
 from core.models import Job
 from exports.jobs.imports import rows
+from tests.exports import meeting
 from tests.exports.conftest import Api, World
-from tests.exports.test_export import _is_waiting, download
+from tests.exports.test_export import download
 from tests.house import wait_for
 
 EVERYTHING = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
@@ -282,18 +284,6 @@ class Halfway:
             assert self.go_on.wait(60)
 
 
-def in_background(job: Job) -> threading.Thread:
-    def work() -> None:
-        try:
-            jobs.run(job.pk)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
 def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X36: atomic imports over the same sources and collections wait for one another, never in a circle."""
     other = world.repo("Src2")
@@ -306,10 +296,10 @@ def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.Mon
     answers = [world.api("POST", "/importers/bulk-import/?atomic=true", one) for one in (forth, back)]
     assert [answer.status_code for answer in answers] == [202, 202]
     halfway = Halfway(monkeypatch, 2)
-    threads = [in_background(job) for job in Job.objects.filter(kind="exports.import")]
+    threads = [meeting.in_background(partial(jobs.run, job.pk)) for job in Job.objects.filter(kind="exports.import")]
     assert halfway.there.acquire(timeout=60)
     # the other one either waits at its very beginning or is halfway as well
-    wait_for(lambda: _is_waiting() or halfway.go_on.is_set(), what="the second import")
+    wait_for(lambda: meeting.is_waiting() or halfway.go_on.is_set(), what="the second import")
     halfway.go_on.set()
     for thread in threads:
         thread.join(60)
@@ -323,7 +313,7 @@ def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatc
     answer = world.api("POST", "/importers/bulk-import/?atomic=true", lines(concept("A1")))
     halfway = Halfway(monkeypatch, 2)
     job = Job.objects.get(kind="exports.import")
-    thread = in_background(job)
+    thread = meeting.in_background(lambda: jobs.run(job.pk))
     assert halfway.there.acquire(timeout=60)
     try:
         lease = Job.objects.get(pk=job.pk).lease_until
