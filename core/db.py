@@ -12,14 +12,16 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
 from psycopg2 import sql as composed
 
 from core import streams
 
+M = TypeVar("M", bound=Model)
 Using = str | BaseDatabaseWrapper
 Params = Sequence[Any] | dict[str, Any]
 
@@ -286,6 +288,13 @@ class Snapshot:
             cursor.execute(sql, params)
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
+
+    def instances(self, found: QuerySet[M]) -> list[M]:
+        """The rows of a plain query of the ORM, as the snapshot sees them; what they refer to is not loaded."""
+        compiler = found.query.get_compiler(connection=self.connection)
+        rows = list(compiler.results_iter())
+        fields = [column.target.attname for column, _, _ in compiler.select]
+        return [found.model.from_db(self.connection.alias, fields, row) for row in rows]
 
     def stream(self, sql: str, params: Params | None = None, *, size: int = 2000) -> Iterator[tuple[Any, ...]]:
         """The rows of a query through a server-side cursor, ``size`` at a time; one stream at a time."""

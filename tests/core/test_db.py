@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import db, streams
+from core.models import Job
 from tests import house
 
 pytestmark = pytest.mark.django_db
@@ -214,6 +215,18 @@ def test_a_snapshot_sees_one_moment_and_writes_nothing(counted: None) -> None:
             assert later.rows("SELECT count(*) FROM core_test_counted") == [(10,)]
         with pytest.raises(Error, match="read-only"):
             frozen.rows("DELETE FROM core_test_counted RETURNING n")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_gives_instances_as_it_sees_them() -> None:
+    made = Job.objects.create(kind="test.seen", params={"b": [1, None], "a": "é"})
+    with db.snapshot() as frozen:
+        Job.objects.filter(pk=made.pk).update(kind="test.later", params={})
+        wanted = Job.objects.filter(pk=made.pk)
+        (seen,) = frozen.instances(wanted)
+        assert (seen.pk, seen.kind, seen.params) == (made.pk, "test.seen", {"b": [1, None], "a": "é"})
+        assert wanted.get().kind == "test.later"
+        assert frozen.instances(Job.objects.filter(kind="test.later")) == []
 
 
 def test_a_snapshot_may_be_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
