@@ -1,18 +1,21 @@
 """Whole documents of a version: its header and its rows, in blocks and in constant memory."""
 
+import copy
 import datetime as dt
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
 
 from core import db, errors
 from exports.formats import documents, envelope, text
-from exports.models import CollectionReference, RepoVersion
+from exports.models import CollectionReference, Repo, RepoVersion
 from exports.selectors import rows, states
 
 BLOCK_ROWS = 500
+#: the top of a document, from the version (and its repository) it is about
+Top = Callable[[RepoVersion], documents.Json]
 
 
 @dataclass(frozen=True)
@@ -66,31 +69,53 @@ def header(version: RepoVersion) -> documents.Json:
 def array_sql(version: RepoVersion, name: str, wanted: Wanted, columns: str) -> tuple[str, list[object]]:
     """Statement for one array's finished rows; ``{}`` in ``columns`` stands for the JSON text."""
     if name == "references":
-        sql, params = rows.references(version)
-        return sql.replace("SELECT h.body", f"SELECT {columns.format('h.body')}", 1), params
+        return rows.references(version, columns.format("h.body"), limit=wanted.limit, offset=wanted.offset)
     found = rows_of(version, name, wanted)  # type: ignore[arg-type]
     return found.sql(columns.format("f.body"), limit=wanted.limit, offset=wanted.offset)
 
 
-def page(version: RepoVersion, top: documents.Json, wanted: Wanted) -> str:
+def page(version: RepoVersion, top: Top, wanted: Wanted) -> str:
     """The document with a limited number of rows per array."""
     arrays = []
     for name in wanted.arrays(version):
-        bodies = [body for (body,) in rows.fetch(array_sql(version, name, wanted, "{}"))]
         if name == "references" and version.is_head:
-            bodies = [text.dumps(states.reference(one)) for one in _head_references(version)]
-        if name == "references":
-            bodies = bodies[wanted.offset : wanted.offset + wanted.limit]
+            found = CollectionReference.objects.filter(collection=version.repo).order_by("-id")
+            bodies = [_reference(one, version.repo) for one in found[wanted.offset : wanted.offset + wanted.limit]]
+        else:
+            bodies = [body for (body,) in rows.fetch(array_sql(version, name, wanted, "{}"))]
         joined = envelope.SEPARATOR.join(bodies)
         arrays.append((name, iter([f"{envelope.SEPARATOR}{joined}".encode()] if bodies else [])))
-    return b"".join(envelope.joined(text.dumps(top), arrays)).decode()
+    return b"".join(envelope.joined(text.dumps(top(version)), arrays)).decode()
 
 
-def _head_references(version: RepoVersion) -> Iterator[CollectionReference]:
-    found = CollectionReference.objects.filter(collection=version.repo).order_by("-id")
-    for reference in found.iterator(chunk_size=2000):
-        reference.collection = version.repo
-        yield reference
+def _reference(one: CollectionReference, collection: Repo) -> str:
+    one.collection = collection
+    return text.dumps(states.reference(one))
+
+
+def as_seen(view: db.Snapshot, version: RepoVersion) -> RepoVersion:
+    """The version as a snapshot sees it: HEAD with its repository of that moment, or the header and the rows beside it
+    would be of different ones. Raises ``errors.NotFound`` when the repository is gone."""
+    if not version.is_head:
+        return version  # what is frozen is the same at any moment
+    found = view.instances(Repo.objects.filter(pk=version.repo_id))
+    if not found:
+        raise errors.NotFound
+    seen = copy.copy(version)
+    seen.repo = found[0]
+    return seen
+
+
+def references(view: db.Snapshot, version: RepoVersion) -> Iterator[str]:
+    """The finished references of a collection's version, as the snapshot sees them."""
+    if not version.is_head:
+        yield from _bodies(view, version, "references", Wanted())
+        return
+    fields = [field.attname for field in CollectionReference._meta.concrete_fields]
+    table = CollectionReference._meta.db_table
+    statement = f"SELECT {', '.join(fields)} FROM {table} WHERE collection_id = %s ORDER BY id DESC"
+    for values in view.stream(statement, [version.repo_id], size=BLOCK_ROWS):
+        yield _reference(CollectionReference.from_db(view.connection.alias, fields, values), version.repo)
 
 
 _streams = threading.BoundedSemaphore(max(1, settings.EXPORTS_MAX_STREAMS))
@@ -111,27 +136,28 @@ class Slot:
             _streams.release()
 
 
-def stream(version: RepoVersion, top: documents.Json, wanted: Wanted) -> Iterator[bytes]:
-    """The whole document from one snapshot through a server-side cursor; the first bytes leave before the rows are
-    read, and a failure ends the stream without the closing bracket."""
+def stream(version: RepoVersion, top: Top, wanted: Wanted) -> Iterator[bytes]:
+    """The whole document, its top included, from one snapshot through a server-side cursor; the first bytes leave
+    before the rows are read, and a failure ends the stream without the closing bracket."""
     with db.snapshot() as view:
-        arrays = [(name, _blocks(view, version, name, wanted)) for name in wanted.arrays(version)]
-        yield from envelope.joined(text.dumps(top), arrays)
+        seen = as_seen(view, version)
+        arrays = [(name, _blocks(view, seen, name, wanted)) for name in wanted.arrays(seen)]
+        yield from envelope.joined(text.dumps(top(seen)), arrays)
 
 
 def _blocks(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[bytes]:
-    if name == "references" and version.is_head:
-        for reference in _head_references(version):
-            yield f"{envelope.SEPARATOR}{text.dumps(states.reference(reference))}".encode()
-        return
-    yield from stream_blocks(view, array_sql(version, name, wanted, "{}"), separator=envelope.SEPARATOR)
+    bodies = references(view, version) if name == "references" else _bodies(view, version, name, wanted)
+    yield from blocks(bodies, separator=envelope.SEPARATOR)
 
 
-def stream_blocks(view: db.Snapshot, statement: tuple[str, list[object]], *, separator: str = "", end: str = "",
-                  ) -> Iterator[bytes]:  # fmt: skip
-    """Rows of one text column in blocks, each row between ``separator`` and ``end``."""
+def _bodies(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[str]:
+    return (body for (body,) in view.stream(*array_sql(version, name, wanted, "{}"), size=BLOCK_ROWS))
+
+
+def blocks(bodies: Iterable[str], *, separator: str = "", end: str = "") -> Iterator[bytes]:
+    """Finished rows in blocks, each row between ``separator`` and ``end``."""
     held: list[str] = []
-    for (body,) in view.stream(*statement, size=BLOCK_ROWS):
+    for body in bodies:
         held.append(f"{separator}{body}{end}")
         if len(held) == BLOCK_ROWS:
             yield "".join(held).encode()
@@ -146,4 +172,4 @@ def lines(version: RepoVersion, top: str) -> Iterator[bytes]:
     with db.snapshot() as view:
         yield f"{top}\n".encode()
         for name in everything.arrays(version):
-            yield from stream_blocks(view, array_sql(version, name, everything, "{}"), end="\n")
+            yield from blocks(_bodies(view, version, name, everything), end="\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core import db
 from exports.formats import envelope, localized, text, variants
-from exports.models import CollectionReference, Repo, RepoVersion
-from exports.selectors import deltas, documents, rows, states
+from exports.models import RepoVersion
+from exports.selectors import deltas, documents
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,7 @@ class Piece:
 
     def blocks(self, *, separator: str = "", end: str = "") -> Iterator[bytes]:
         """The rows in blocks, each row between ``separator`` and ``end``."""
-        held: list[str] = []
-        for row in self.rows():
-            held.append(f"{separator}{row}{end}")
-            if len(held) == documents.BLOCK_ROWS:
-                yield "".join(held).encode()
-                held.clear()
-        if held:
-            yield "".join(held).encode()
+        return documents.blocks(self.rows(), separator=separator, end=end)
 
 
 @dataclass(frozen=True)
@@ -78,23 +72,23 @@ def _lines(view: db.Snapshot, statement: deltas.Statement) -> Callable[[], Itera
 
 def _part(view: db.Snapshot, version: RepoVersion, part: variants.Part) -> Recipe:
     wanted = documents.Wanted(concepts=True, references=True, mappings=True, retired=part.retired)
-    if version.is_head:
-        # not before the snapshot: a header later than the rows shows as stale, one earlier would not
-        version.repo.refresh_from_db()
+    version = documents.as_seen(view, version)
     header = documents.header(version)
     if part != variants.Part():
         header = {**header, "export_variant": {"locale": list(part.locales) or None, "includeRetired": part.retired}}
     pieces, counts, newest = [], {"references": 0}, version.last_child_update
     for name in wanted.arrays(version):
         if name == "references":
-            piece = _measured(name, _references(view, version))
+            piece = _measured(name, functools.partial(documents.references, view, version))
             counts[name] = piece.array.count
         else:
             piece, retired, changed = _rows(view, version, name, wanted, part.locales)
             counts |= {name: piece.array.count, f"retired_{name}": retired}
             newest = max(filter(None, (newest, changed)), default=None) if version.is_head else newest
         pieces.append(piece)
-    return Recipe(text.dumps(header), pieces, newest or version.updated_at, counts, _built_from(view, version))
+    # HEAD changes with every write to its repository, a frozen version with its own metadata only
+    built_from = version.repo.write_clock if version.is_head else version.updated_at
+    return Recipe(text.dumps(header), pieces, newest or version.updated_at, counts, built_from)
 
 
 def _rows(
@@ -120,29 +114,3 @@ def _measured(name: str, rows: Callable[[], Iterator[str]]) -> Piece:
     for row in rows():
         count, size = count + 1, size + len(row)
     return Piece(envelope.Array(name, count, size), rows)
-
-
-def _references(view: db.Snapshot, version: RepoVersion) -> Callable[[], Iterator[str]]:
-    if not version.is_head:
-        statement, params = rows.references(version)
-        return lambda: (body for (body,) in view.stream(statement, params, size=documents.BLOCK_ROWS))
-    fields = [field.attname for field in CollectionReference._meta.concrete_fields]
-    table = CollectionReference._meta.db_table
-    statement = f"SELECT {', '.join(fields)} FROM {table} WHERE collection_id = %s ORDER BY id DESC"
-
-    def bodies() -> Iterator[str]:
-        for values in view.stream(statement, [version.repo_id], size=documents.BLOCK_ROWS):
-            reference = CollectionReference.from_db("default", fields, values)
-            reference.collection = version.repo
-            yield text.dumps(states.reference(reference))
-
-    return bodies
-
-
-def _built_from(view: db.Snapshot, version: RepoVersion) -> dt.datetime:
-    """HEAD changes with every write to its repository, a frozen version with its own metadata only."""
-    if not version.is_head:
-        return version.updated_at
-    ((clock,),) = view.rows(f"SELECT write_clock FROM {Repo._meta.db_table} WHERE id = %s", [version.repo_id])
-    moment: dt.datetime = clock
-    return moment

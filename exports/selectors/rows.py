@@ -82,10 +82,8 @@ class Rows:
             joins += f" JOIN {_name(models.Fragment)} f ON f.id = h.fragment_id"
         text = text.replace(" WHERE ", f"{joins} WHERE ", 1)
         text = " AND ".join((text, *self.conditions))
-        tail = f" ORDER BY {self.order}" if ordered else ""
-        tail += f" LIMIT {limit:d}" if limit else ""
-        tail += f" OFFSET {offset:d}" if offset else ""
-        return f"SELECT {columns} FROM {text}{tail}", [*self.params, *self.values]
+        order = f" ORDER BY {self.order}" if ordered else ""
+        return f"SELECT {columns} FROM {text}{order}{_part(limit, offset)}", [*self.params, *self.values]
 
     def count(self) -> int:
         return int(fetch(self.sql("count(*)", ordered=False))[0][0])
@@ -126,9 +124,14 @@ def of_sources(kind: Kind, condition: str, *values: Any) -> Rows:
     return Rows(kind, source, "h.id", "h.updated_at", _NEWEST, values)
 
 
-def references(version: models.RepoVersion) -> tuple[str, list[Any]]:
+def references(
+    version: models.RepoVersion, columns: str = "h.body", *, limit: int = 0, offset: int = 0
+) -> tuple[str, list[Any]]:
     """Statement for the finished references of a frozen collection version."""
-    return (
-        f"SELECT h.body FROM {_name(models.VersionReference)} h WHERE h.version_id = %s ORDER BY h.position",
-        [version.pk],
-    )
+    table = _name(models.VersionReference)
+    sql = f"SELECT {columns} FROM {table} h WHERE h.version_id = %s ORDER BY h.position{_part(limit, offset)}"
+    return sql, [version.pk]
+
+
+def _part(limit: int, offset: int) -> str:
+    return (f" LIMIT {limit:d}" if limit else "") + (f" OFFSET {offset:d}" if offset else "")

@@ -22,13 +22,13 @@ DEFAULT_LIMIT = 30
 class Document(base.View):
     """A repository or version, with as many of its rows as asked for."""
 
-    def document(self, version: RepoVersion, top: dict[str, Any]) -> HttpResponseBase:
+    def document(self, version: RepoVersion, top: documents.Top) -> HttpResponseBase:
         zipped = self.zipped
         wanted, told = self.wanted(version, unlimited=zipped)
         if zipped:
             return self.streamed(version, top, wanted, told, zipped=True)
         if not wanted.arrays(version):
-            return dialect.json_response(top, headers=told)
+            return dialect.json_response(top(version), headers=told)
         if not wanted.limit:
             return self.streamed(version, top, wanted, told)
         for kind in ("concepts", "mappings"):
@@ -51,7 +51,7 @@ class Document(base.View):
         )
         return wanted, {"X-Updated-Since": stamps.offset_iso(since)} if since else {}
 
-    def streamed(self, version: RepoVersion, top: dict[str, Any], wanted: documents.Wanted, told: dict[str, str], *,
+    def streamed(self, version: RepoVersion, top: documents.Top, wanted: documents.Wanted, told: dict[str, str], *,
                  zipped: bool = False) -> HttpResponseBase:  # fmt: skip
         kind = "application/zip" if zipped else "application/json"
         if self.request.method == "HEAD":
@@ -107,7 +107,7 @@ class OneRepo(Document):
     finds = "repo"
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        return self.document(repos.head(self.repo), serializer.repo(self.repo))
+        return self.document(repos.head(self.repo), lambda seen: serializer.repo(seen.repo))
 
     def put(self, request: Request, **_: Any) -> HttpResponseBase:
         user = self.signed_in()
@@ -146,7 +146,7 @@ class OneVersion(Document):
     finds = "version"
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        return self.document(self.version, serializer.version(self.version))
+        return self.document(self.version, serializer.version)
 
     def put(self, request: Request, **_: Any) -> HttpResponseBase:
         user = self.changes()

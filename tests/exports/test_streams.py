@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from core import db
 from exports.models import Concept, Organization
 from exports.selectors import documents
 from exports.services import seeding
@@ -47,6 +48,35 @@ def test_squeezed(world: World) -> None:
     archive = world.api.get(f"{world.path}?includeConcepts=true", Compress="true", **{"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in archive
     assert body(archive).startswith(b"PK")
+
+
+def test_one_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X33: all of limit=0 is of one moment: a collection's references as well as its rows, and what stands above."""
+    urls = world.fill()
+    collection = world.repo("Coll", kind="collection")
+    world.refer(collection, urls[0])
+    whole = body(world.api.get(f"{collection.uri}{QUERY}"))
+    answer = world.api.get(f"{collection.uri}{QUERY}")
+    blocks = iter(answer.streaming_content)
+    first = next(blocks)
+    world.refer(collection, urls[1])  # the snapshot was taken when the stream began
+    assert first + b"".join(blocks) == whole
+
+    begin = db.snapshot
+
+    def after_an_edit() -> Any:
+        assert world.api.put(collection.uri, {"description": "New words"}).status_code == 200
+        world.refer(collection, f"{world.path}mappings/1/")
+        return begin()
+
+    for path in (collection.uri, f"{collection.uri}HEAD/"):
+        assert world.api.delete(f"{collection.uri}references/", {"references": "*"}).status_code == 200
+        assert world.api.put(collection.uri, {"description": "Old words"}).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "snapshot", after_an_edit)
+            told = json.loads(body(world.api.get(f"{path}{QUERY}")))
+        assert told["description"] == "New words"
+        assert (len(told["references"]), len(told["mappings"])) == (1, 1)
 
 
 def test_broken_stream(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
