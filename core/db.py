@@ -362,14 +362,16 @@ def prepared(sql: str, params: Sequence[Any], *, using: Using = "default") -> li
 # --- locks and limits -----------------------------------------------------------------------------------------
 
 
-def advisory_lock(key: str, *, using: Using = "default") -> None:
-    """Wait for the lock named ``key`` and hold it until the running transaction ends.
+def advisory_lock(*keys: str, using: Using = "default") -> None:
+    """Wait for the locks of these names and hold them until the running transaction ends; of several, in an order
+    everybody keeps, so that nobody waits in a circle.
 
     Raises ``TransactionManagementError`` outside a transaction, where the lock would be gone at once. Two keys may in
     theory share a lock (a 64-bit hash names it), which costs only waiting.
     """
     with _in_transaction(using).cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        wanted = sorted(set(keys))
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(k, 0)) FROM unnest(%s::text[]) k", [wanted])
 
 
 def try_advisory_lock(key: str, *, using: Using = "default") -> bool:

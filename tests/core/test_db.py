@@ -280,6 +280,30 @@ def test_an_advisory_lock_excludes_others_until_the_transaction_ends() -> None:
         other.close()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_several_advisory_locks_are_taken_in_one_order() -> None:
+    taken: list[bool] = []
+
+    def take() -> None:
+        try:
+            with transaction.atomic():
+                db.advisory_lock("c", "b", "a", "b")
+                taken.append(True)
+        finally:
+            connections.close_all()
+
+    other = threading.Thread(target=take)
+    with transaction.atomic():
+        db.advisory_lock("b")
+        other.start()
+        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        house.wait_for(lambda: execute(waiting), what="the others' turn")
+        assert not db.try_advisory_lock("a")  # it has the first, whatever order they were named in
+        assert db.try_advisory_lock("c")
+    other.join(30)
+    assert taken == [True]
+
+
 def _tries(other: object, key: str) -> bool:
     other.set_autocommit(False)  # type: ignore[attr-defined]
     other.in_atomic_block = True  # type: ignore[attr-defined]
