@@ -109,6 +109,11 @@ def _times_kept(given: Json) -> Json:
     return kept
 
 
+def kind_of(header: Json) -> str:
+    """``source`` or ``collection``, whichever a document's header is about."""
+    return "collection" if str(header.get("type", "")).startswith("Collection") else "source"
+
+
 def place_of(header: Json) -> addresses.Place | None:
     """The repository a document's header speaks of."""
     for key in ("url", "version_url", "concepts_url"):

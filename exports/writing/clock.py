@@ -7,16 +7,19 @@ for those who are changing their sources. Sources are always locked before colle
 """
 
 import datetime as dt
+import zlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.utils import timezone
 
-from core import errors
+from core import db, errors
 from exports.models import Concept, HeadMember, Mapping, Repo
 from exports.writing import store
 
 _STEP = dt.timedelta(microseconds=1)
+#: how many locks stand for all the places there may be
+_PLACES = 1024
 
 
 class Clock:
@@ -58,7 +61,7 @@ class Clock:
     def _hold(self, collections: str, params: list[Any]) -> None:
         for pk, moment in store.rows(
             f"SELECT k.id, k.write_clock FROM {store.table(Repo)} k WHERE k.id IN ({collections})"
-            " ORDER BY k.id FOR UPDATE",
+            " ORDER BY k.uri FOR UPDATE",
             params,
         ):
             self._collections.add(pk)
@@ -90,7 +93,7 @@ def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
     """Wait for the repository's write lock and hold it until the transaction ends. ``sources``: URLs of those whose
     rows are about to join a collection; nobody changes them meanwhile."""
     if sources:
-        found = Repo.objects.filter(uri__in=sources).order_by("pk")
+        found = Repo.objects.filter(uri__in=sources).order_by("uri")
         sql, params = found.values_list("pk").query.sql_with_params()
         store.rows(f"{sql} FOR SHARE", params)
     repo = Repo.objects.select_for_update().filter(pk=repo_id).first()
@@ -99,12 +102,32 @@ def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
     return Clock(repo)
 
 
-def hold(uris: Collection[str]) -> None:
-    """Hold the write locks of these repositories, and of the collections that show their rows, before a transaction
-    that is going to lock one after the other: in the order every writer keeps, so that none waits in a circle."""
-    repo, member = store.table(Repo), store.table(HeadMember)
-    named = [sorted(uris)]
-    store.rows(f"SELECT id FROM {repo} WHERE kind = 'source' AND uri = ANY(%s) ORDER BY id FOR UPDATE", named)
+def reserve(urls: Collection[str]) -> None:
+    """Hold the places of owners and repositories that may not be there yet: two transactions that make the same ones
+    in different orders would wait for each other. So many may be named that the locks are of a fixed number."""
+    if urls:
+        db.advisory_lock(*(f"exports.place:{zlib.crc32(url.encode()) % _PLACES}" for url in urls))
+
+
+def hold(urls: Collection[str], *, with_referrers: bool) -> None:
+    """Hold the places or write locks of these owners and repositories, and of the collections that show their rows,
+    before a transaction that is going to lock one after the other: in the order every writer keeps (places, sources,
+    collections, each by name), so that none waits in a circle. ``with_referrers``: of the sources whose mappings show
+    theirs as well."""
+    repo, member, mapping = store.table(Repo), store.table(HeadMember), store.table(Mapping)
+    named = [sorted(urls)]
+    reserve({*urls}.difference(uri for (uri,) in store.rows(f"SELECT uri FROM {repo} WHERE uri = ANY(%s)", named)))
+    # what begins with a URL, which ends in a slash, lies before the same with the next letter
+    referring = " UNION ".join(
+        f"SELECT m.source_id FROM unnest(%s::text[]) u JOIN {mapping} m"
+        f" ON m.{side}_uri ~>=~ u AND m.{side}_uri ~<~ (left(u, -1) || '0')"
+        for side in ("from", "to")
+    )
+    also = f" OR id IN ({referring})" if with_referrers else ""
+    store.rows(
+        f"SELECT id FROM {repo} WHERE kind = 'source' AND (uri = ANY(%s){also}) ORDER BY uri FOR UPDATE",
+        named * (3 if with_referrers else 1),
+    )
     showing = " UNION ".join(
         f"SELECT m.collection_id FROM {member} m JOIN {store.table(model)} t ON t.id = m.{key}_id"
         f" JOIN {repo} s ON s.id = t.source_id WHERE s.uri = ANY(%s)"
@@ -112,6 +135,6 @@ def hold(uris: Collection[str]) -> None:
     )
     store.rows(
         f"SELECT id FROM {repo} WHERE kind = 'collection' AND (uri = ANY(%s) OR id IN ({showing}))"
-        " ORDER BY id FOR UPDATE",
+        " ORDER BY uri FOR UPDATE",
         named * 3,
     )

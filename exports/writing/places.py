@@ -51,6 +51,7 @@ def create_repo(owner: Organization | User, *, kind: str, mnemonic: str, changes
     )
     try:
         with transaction.atomic():
+            clock.reserve([repo.uri])
             repo.save(force_insert=True)
             versions.create_head(repo)
             renewal.renew_about(repo)

@@ -14,14 +14,15 @@ from typing import Any
 from urllib import parse, request
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from core import blobs, jobs
 from core.celery import app
 from core.models import Job
 from exports.models import ExportBuild
+from exports.services import owners
 from tests import house
-from tests.exports import conftest
+from tests.exports import conftest, meeting
 from tests.exports.conftest import World
 from tests.exports.test_export import inside
 
@@ -204,6 +205,30 @@ def test_one_of_twenty(cut: World, web: house.Web, worker: house.Worker) -> None
     assert set(codes) <= {202, 303, 409}, codes
     house.wait_for(lambda: status(cut) == "ready", what="the build")
     assert ExportBuild.objects.count() == Job.objects.filter(kind="exports.build_export").count() == 1
+
+
+def test_atomic_imports_by_two_workers(world: World, start_worker: Callable[..., house.Worker]) -> None:
+    """X36: two processes import, atomically, files that make two sources in opposite order: both do at once."""
+
+    def file(pause: str, *names: str) -> list[dict[str, Any]]:
+        of_org = {"owner": "MyOrg", "owner_type": "Organization"}
+        first, second = ({"type": "Source", "id": name, "name": name, **of_org} for name in names)
+        return [first, {"type": "Organization", "id": pause}, second]
+
+    for one in (file("Pause1", "N1", "N2"), file("Pause2", "N2", "N1")):
+        assert world.api.post("/importers/bulk-import/?atomic=true", one).status_code == 202
+    with transaction.atomic():
+        # whoever has made one source waits here for the same name, so neither is done before the other has begun
+        for name in ("Pause1", "Pause2"):
+            owners.create_organization(data={"id": name, "name": name}, user=world.editor)
+        start_worker(concurrency=2)
+        house.wait_for(lambda: meeting.waiting() == 2, what="both imports")
+        transaction.set_rollback(True)
+    found = Job.objects.filter(kind="exports.import")
+    house.wait_for(lambda: not found.exclude(state="succeeded").exists(), what="both imports' end")
+    assert list(found.values_list("attempt", flat=True)) == [1, 1]
+    for name in ("N1", "N2"):
+        assert world.api.get(f"/orgs/MyOrg/sources/{name}/").status_code == 200
 
 
 class Subscriber:

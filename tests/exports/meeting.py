@@ -48,9 +48,14 @@ def writing(source: Repo, draft: drafts.Draft) -> Iterator[None]:
 
 def is_waiting() -> bool:
     """Whether somebody waits for a lock."""
+    return waiting() > 0
+
+
+def waiting() -> int:
+    """How many sessions wait for a lock somebody else holds."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction the first look would stay
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        return bool(cursor.fetchone()[0])
+        return int(cursor.fetchone()[0])

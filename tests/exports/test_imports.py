@@ -18,6 +18,7 @@ from django.utils import timezone
 from core import jobs
 from core.models import Job
 from exports.jobs.imports import rows
+from exports.models import ImportNote
 from tests.exports import meeting
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import download
@@ -284,16 +285,15 @@ class Halfway:
             assert self.go_on.wait(60)
 
 
-def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """X36: atomic imports over the same sources and collections wait for one another, never in a circle."""
-    other = world.repo("Src2")
-    urls = [world.concept("A"), world.concept("B", source=other)]
-    for name, url in zip(("Coll1", "Coll2"), urls, strict=True):
-        world.refer(world.repo(name, kind="collection"), url)
-    mine, theirs = concept("A", datatype="Text"), concept("B", source="Src2", datatype="Text")
-    back = lines(theirs, {"type": "Organization", "id": "Between"}, concept("B1", source="Src2"), concept("A2"))
-    forth = lines(mine, {"type": "Organization", "id": "Other"}, concept("A3"), concept("B2", source="Src2"))
-    answers = [world.api("POST", "/importers/bulk-import/?atomic=true", one) for one in (forth, back)]
+def between(name: str) -> dict[str, Any]:
+    """A record that ends a run of rows, so that those behind it are another batch."""
+    return {"type": "Organization", "id": name}
+
+
+def meet(world: World, monkeypatch: pytest.MonkeyPatch, *files: bytes, query: str = "?atomic=true") -> None:
+    """Two imports at once, each held up behind its first batch of rows until the other one is there or waits; both end
+    well at their first attempt."""
+    answers = [world.api("POST", f"/importers/bulk-import/{query}", one) for one in files]
     assert [answer.status_code for answer in answers] == [202, 202]
     halfway = Halfway(monkeypatch, 2)
     threads = [meeting.in_background(partial(jobs.run, job.pk)) for job in Job.objects.filter(kind="exports.import")]
@@ -304,8 +304,84 @@ def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.Mon
     for thread in threads:
         thread.join(60)
     assert list(Job.objects.filter(kind="exports.import").values_list("state", "attempt")) == [("succeeded", 1)] * 2
-    assert {row["id"] for row in world.api.get(f"{world.path}concepts/").json()} == {"A", "A2", "A3"}
-    assert {row["id"] for row in world.api.get(f"{other.uri}concepts/").json()} == {"B", "B1", "B2"}
+    notes = ImportNote.objects.filter(outcome__in=("failed", "invalid", "permission_denied", "unknown"))
+    assert [(note.url, note.errors) for note in notes] == []
+
+
+def ids(world: World, source: str) -> set[str]:
+    return {row["id"] for row in world.api.get(f"/orgs/MyOrg/sources/{source}/concepts/").json()}
+
+
+def test_atomic_imports_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: atomic imports over the same sources and collections wait for one another, never in a circle."""
+    other = world.repo("Src2")
+    urls = [world.concept("A"), world.concept("B", source=other)]
+    for name, url in zip(("Coll1", "Coll2"), urls, strict=True):
+        world.refer(world.repo(name, kind="collection"), url)
+    mine, theirs = concept("A", datatype="Text"), concept("B", source="Src2", datatype="Text")
+    back = lines(theirs, between("Back"), concept("B1", source="Src2"), concept("A2"))
+    forth = lines(mine, between("Forth"), concept("A3"), concept("B2", source="Src2"))
+    meet(world, monkeypatch, forth, back)
+    assert (ids(world, "Src1"), ids(world, "Src2")) == ({"A", "A2", "A3"}, {"B", "B1", "B2"})
+
+
+def test_new_sources_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: atomic imports that make the same sources in opposite order: neither waits for the other in a circle."""
+
+    def made(name: str) -> dict[str, Any]:
+        return {"type": "Source", "id": name, "name": name, "owner": "MyOrg", "owner_type": "Organization"}
+
+    forth = lines(made("N1"), concept("A", source="N1"), made("N2"), concept("B", source="N2"))
+    back = lines(made("N2"), concept("C", source="N2"), made("N1"), concept("D", source="N1"))
+    meet(world, monkeypatch, forth, back)
+    assert (ids(world, "N1"), ids(world, "N2")) == ({"A", "D"}, {"B", "C"})
+
+
+def test_referrers_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: atomic imports that rename the ends of a third source's mappings in opposite order wait for one another."""
+    other, third = world.repo("Src2"), world.repo("Maps")
+    ends = [(world.concept(f"A{number}"), world.concept(f"B{number}", source=other), number) for number in (1, 2)]
+    for origin, target, number in ends:
+        made = {"id": str(number), "map_type": "X", "from_concept_url": origin, "to_concept_url": target}
+        assert world.api.post(f"{third.uri}mappings/", made).status_code == 201
+
+    def renamed(name: str, source: str) -> dict[str, Any]:
+        return concept(name, source=source, names=[{"name": f"New {name}", "locale": "en"}])
+
+    forth = lines(renamed("A1", "Src1"), between("Forth"), renamed("A2", "Src1"))
+    back = lines(renamed("B2", "Src2"), between("Back"), renamed("B1", "Src2"))
+    meet(world, monkeypatch, forth, back)
+    told = world.api.get(f"{third.uri}{EVERYTHING}")
+    shown = json.loads(b"".join(told.streaming_content))["mappings"]
+    assert {(row["from_concept_name_resolved"], row["to_concept_name_resolved"]) for row in shown} == {
+        ("New A1", "New B1"),
+        ("New A2", "New B2"),
+    }
+
+
+def test_archives_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: atomic imports of collections' archives under another owner: the sources their rows stay in are held."""
+    other, held = world.repo("Src2"), world.repo("Held", kind="collection")
+    world.refer(held, world.concept("A"), world.concept("B", source=other))
+    told = json.loads(b"".join(world.api.get(f"{held.uri}{EVERYTHING}").streaming_content))
+    rows_of = {row["id"]: row for row in told["concepts"]}
+    files = []
+    for name, order in (("F1", "AB"), ("F2", "BA")):
+        moved = [{**rows_of[letter], "datatype": f"Text {name}", "checksums": {}} for letter in order]
+        head = {"type": "Collection", "id": name, "url": f"/orgs/MyOrg/collections/{name}/", "name": name}
+        files.append(json.dumps({**head, "concepts": moved, "mappings": []}).encode())
+    monkeypatch.setattr("exports.jobs.imports.work.BATCH", 1)
+    meet(world, monkeypatch, *files, query="?atomic=true&owner=users/editor")
+    assert world.api.get(f"{world.path}concepts/A/").json()["datatype"].startswith("Text F")
+
+
+def test_batches_in_each_others_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X36: ordinary imports whose batches go over the same sources in opposite order wait for one another as well."""
+    world.repo("Src2")
+    forth = lines(concept("A"), concept("B", source="Src2"))
+    back = lines(concept("B2", source="Src2"), concept("A2"))
+    meet(world, monkeypatch, forth, back, query="")
+    assert (ids(world, "Src1"), ids(world, "Src2")) == ({"A", "A2"}, {"B", "B2"})
 
 
 def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ class Target:
 def open_target(header: Json, importer: Importer, *, owner: str, fresh: str) -> Target:
     """Find or make the repository of a document; ``fresh`` is the URI this same import made earlier, if it did."""
     place = legacy.place_of(header)
-    kind = "collection" if str(header.get("type", "")).startswith("Collection") else "source"
+    kind = legacy.kind_of(header)
     if place is None:
         raise errors.Invalid("The file does not say which repository it is.", field="url")
     path = owner.strip("/") or f"{place.owner_kind}/{place.owner}"

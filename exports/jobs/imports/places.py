@@ -58,21 +58,46 @@ _NAMED = {
 }
 
 
-def named(item: feeds.Item, forced: str) -> set[str]:
-    """URLs of the repositories an item speaks of, as far as it can be told without writing it."""
-    value = item.value
-    found: set[str] = set(members.sources_of(_expressions(value)))
-    if item.kind == "record":
-        kind, key = _NAMED.get(str(value.get("type", "")), ("", ""))
+class Names:
+    """What the items of a file, given in its order, speak of, as far as it can be told without writing them."""
+
+    def __init__(self, forced: str) -> None:
+        self._forced = forced
+        #: the root of a document's own rows, and where they go instead
+        self._old = self._new = ""
+
+    def of(self, item: feeds.Item) -> set[str]:
+        """URLs of the repositories an item speaks of, and of an organization that it may make."""
+        value = item.value
+        if item.problem:
+            return set()
+        if item.kind == "header":
+            return self._header(legacy.modern(value))
+        if item.kind == "record":
+            return {*self._record(value), *members.sources_of(_expressions(value))}
+        # as they are written: a row under the document's root moves with it, any other stays where it is
+        urls = (url for url in (value.get("url"), *_expressions(value)) if isinstance(url, str))
+        moved = (legacy.rerooted({"url": url}, old=self._old, new=self._new)["url"] for url in urls)
+        return {place.repo_url for place in map(addresses.place, moved) if place}
+
+    def _header(self, header: Json) -> set[str]:
+        place = legacy.place_of(header)
+        if place is None:
+            return set()
+        path = self._forced.strip("/") or f"{place.owner_kind}/{place.owner}"
+        self._old, self._new = place.repo_url, f"/{path}/{legacy.kind_of(header)}s/{place.repo}/"
+        kind, _, name = path.partition("/")
+        is_new = kind == "orgs" and owner(kind, name) is None
+        return {self._new, f"/{path}/"} if is_new else {self._new}
+
+    def _record(self, value: Json) -> Iterator[str]:
+        if value.get("type") == "Organization":
+            yield f"/orgs/{value.get('id')}/"
         if isinstance(value.get("collection_url"), str):
-            found.add(value["collection_url"])
+            yield value["collection_url"]
+        kind, key = _NAMED.get(str(value.get("type", "")), ("", ""))
         with contextlib.suppress(errors.Fact):
-            found.add(repo_uri(value, forced, kind=kind, key=key))
-        return found
-    place = legacy.place_of(value)
-    if place is not None:
-        found.add(f"/{forced.strip('/')}/{place.kind}/{place.repo}/" if forced else place.repo_url)
-    return found
+            yield repo_uri(value, self._forced, kind=kind, key=key)
 
 
 def _expressions(value: Json) -> Iterator[str]:

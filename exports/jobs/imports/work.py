@@ -95,7 +95,7 @@ class Work:
         self._run, self._importing = run, importing
         self._owner = str(options.get("owner", "") or "")
         self._is_atomic = bool(options.get("atomic"))
-        self._named: set[str] = set()
+        self._names, self._named = places.Names(self._owner), set[str]()
         self._target: archive.Target | None = None
         self._done = self._total = 0
         self._skip = importing.done if importing else 0
@@ -107,7 +107,7 @@ class Work:
             self._write(feeds.read(file, _limits()))
             return
         with transaction.atomic():
-            clock.hold(self._named)
+            clock.hold(self._named, with_referrers=True)
             self._write(feeds.read(file, _limits()))
             is_bad = self.book.has_bad
             if not is_bad:
@@ -121,7 +121,7 @@ class Work:
             if number % BATCH == 0:
                 self._check()
             if self._is_atomic:
-                self._named |= places.named(item, self._owner)
+                self._named |= self._names.of(item)
             yield item
 
     def _check(self) -> None:
@@ -162,12 +162,20 @@ class Work:
     def _commit(self, group: list[feeds.Item], act: Callable[[], None]) -> None:
         """One batch with its notes and the place it reached, in one transaction."""
         with self._transaction():
+            if not self._is_atomic:
+                self._hold(group)
             act()
             self.book.save()
             self._done += len(group)
             if self._importing is not None:
                 reached = max(self._done, self._skip)
                 ImportJob.objects.filter(pk=self._importing.pk).update(done=reached, options=self.options)
+
+    def _hold(self, group: list[feeds.Item]) -> None:
+        """A batch over several places locks them one after the other, so it holds them all to begin with."""
+        named = set[str]().union(*(self._names.of(item) for item in group))
+        if len(named) > 1:
+            clock.hold(named, with_referrers=False)
 
     def _apply(self, group: list[feeds.Item]) -> None:
         kind = group[0].kind
