@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from exports.models import (
     ConceptVersion,
+    Departure,
     ExportBuild,
     Fragment,
     LinkUse,
@@ -49,13 +50,18 @@ def forget_links() -> int:
 
 
 def sweep_fragments(*, limit: int = 5000) -> int:
-    """Delete fragments replaced more than a day ago that no row and no frozen version holds."""
+    """Delete fragments replaced more than a day ago that no row and no frozen version holds, nor the note of a row that
+    left."""
     held = " AND ".join(
-        f"NOT EXISTS (SELECT 1 FROM {model._meta.db_table} h WHERE h.{key} = f.row AND h.fragment_id = f.id)"
-        for model, key in (
-            (VersionConcept, "row_id"), (VersionMapping, "row_id"), (ConceptVersion, "id"), (MappingVersion, "id"),
+        f"NOT EXISTS (SELECT 1 FROM {model._meta.db_table} h WHERE {of_row}h.fragment_id = f.id)"
+        for model, of_row in (
+            (VersionConcept, "h.row_id = f.row AND "),
+            (VersionMapping, "h.row_id = f.row AND "),
+            (ConceptVersion, "h.id = f.row AND "),
+            (MappingVersion, "h.id = f.row AND "),
+            (Departure, ""),
         )
-    )  # fmt: skip
+    )
     name = Fragment._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(

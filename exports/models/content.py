@@ -238,6 +238,32 @@ class VersionReference(models.Model):
         return f"{self.version_id}:{self.position}"
 
 
+class Departure(models.Model):
+    """Something that left a repository's HEAD, as it was last shown there."""
+
+    repo = models.ForeignKey(Repo, on_delete=models.CASCADE, related_name="+", db_index=False)
+    #: concepts | mappings | references
+    kind = models.CharField(max_length=10)
+    #: URL of the row, or the reference's expression
+    what = models.TextField()
+    #: a row's finished JSON; the sweep leaves it alone
+    fragment = models.ForeignKey(Fragment, null=True, on_delete=models.PROTECT, related_name="+")
+    #: a reference's
+    body = models.TextField(null=True)
+    left_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(fragment__isnull=True) ^ Q(body__isnull=True), name="exports_departure_one_form"
+            ),
+        )
+        indexes = (models.Index(fields=("repo", "kind", "left_at"), name="exports_departure_left"),)
+
+    def __str__(self) -> str:
+        return f"{self.what} left {self.repo_id}"
+
+
 class HeadMember(models.Model):
     """What a collection holds now. Without a pin the member follows the latest version of its row."""
 

@@ -3,7 +3,8 @@
 Each row of a delta says what happened to it: ``added``, ``changed``, ``retired`` (now, and not before) or ``removed``.
 Between two versions the finished JSON decides: a delta from v1 laid over the export of v1 gives the rows of v2, byte
 by byte. Since an instant the rows' own times decide, as with ``updatedSince``; removed is what the newest version cut
-before it, or any cut since, held and this one does not. A removed row comes as it was last held.
+before it, or any cut since, held and this one does not, and what left HEAD between the instant and this version's cut.
+A removed row comes as it was last held.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from exports.formats import stamps
 from exports.models import (
     Concept,
     ConceptVersion,
+    Departure,
     Fragment,
     Mapping,
     MappingVersion,
@@ -28,7 +30,7 @@ from exports.models import (
 from exports.models.repos import HEAD
 
 ACTIONS = ("added", "changed", "retired", "removed")
-#: SQL of rows with the columns ``part`` (0, then 1 for what was removed), ``place``, ``action`` and ``body``
+#: SQL of rows with the columns ``part`` (0, then 1 and 2 for what was removed), ``place``, ``action`` and ``body``
 Statement = tuple[str, list[Any]]
 _LINE = """'{"action": "' || action || '", "row": ' || body || '}'"""
 
@@ -50,6 +52,7 @@ _TABLES = {
     "mappings": _Tables(_name(VersionMapping), _name(MappingVersion), _name(Mapping), "mapping_id"),
 }
 _FRAGMENT, _VERSION, _REFERENCE = _name(Fragment), _name(RepoVersion), _name(VersionReference)
+_DEPARTURE = _name(Departure)
 #: a reference is told by its expression
 _WHAT = "({}.body::json ->> 'expression')"
 
@@ -67,8 +70,7 @@ def statement(version: RepoVersion, name: str, *, base: RepoVersion | None, mome
     """The delta of one array: from ``base``, or since ``moment``."""
     if name == "references":
         return _references_from(version, base) if base else _references_since(version, moment)
-    tables = _TABLES[name]
-    return _rows_from(version, tables, base) if base else _rows_since(version, tables, moment)
+    return _rows_from(version, _TABLES[name], base) if base else _rows_since(version, name, moment)
 
 
 def lines(of: Statement) -> Statement:
@@ -102,7 +104,8 @@ def _rows_from(version: RepoVersion, tables: _Tables, base: RepoVersion) -> Stat
     return f"{now} UNION ALL {gone}", [base.pk, version.pk, *values]
 
 
-def _rows_since(version: RepoVersion, tables: _Tables, moment: dt.datetime | None) -> Statement:
+def _rows_since(version: RepoVersion, name: str, moment: dt.datetime | None) -> Statement:
+    tables = _TABLES[name]
     now = (
         "SELECT 0 AS part, h.position AS place, CASE WHEN h.since >= %s AND h.since > h.updated_at THEN 'added'"
         " WHEN p.retired IS NULL THEN 'added' WHEN h.retired AND NOT p.retired THEN 'retired' ELSE 'changed' END"
@@ -113,7 +116,30 @@ def _rows_since(version: RepoVersion, tables: _Tables, moment: dt.datetime | Non
     )
     which, values = _versions_since(version, moment)
     gone, more = _removed(version, tables, which, values)
-    return f"{now} UNION ALL {gone}", [moment, moment, version.pk, moment, moment, *more]
+    told = (
+        f"SELECT 1 FROM {tables.held} h JOIN {tables.row} r ON r.id = h.row_id"
+        f" JOIN {tables.thing} t ON t.id = r.{tables.key} WHERE t.uri = d.what AND (h.version_id = %s OR {which})"
+    )
+    left, still = _departed(version, name, moment, told, [version.pk, *values])
+    return (
+        f"{now} UNION ALL {gone} UNION ALL {left}",
+        [moment, moment, version.pk, moment, moment, *more, *still],
+    )
+
+
+def _departed(version: RepoVersion, name: str, moment: dt.datetime | None, told: str, values: list[Any]) -> Statement:
+    """What left HEAD between an instant and the version's cut, as it was shown last. ``told`` finds what a version
+    holds of it: this one, which has it again, or another that tells of its removal already."""
+    newest = (
+        f"SELECT DISTINCT ON (what) what, fragment_id, body FROM {_DEPARTURE} WHERE repo_id = %s AND kind = %s"
+        " AND left_at >= %s AND left_at < %s ORDER BY what, left_at DESC, id DESC"
+    )
+    return (
+        "SELECT 2 AS part, row_number() OVER (ORDER BY d.what) AS place, 'removed' AS action,"
+        f" coalesce(d.body, f.body) AS body FROM ({newest}) d LEFT JOIN {_FRAGMENT} f ON f.id = d.fragment_id"
+        f" WHERE NOT EXISTS ({told})",
+        [version.repo_id, name, moment, version.created_at, *values],
+    )
 
 
 def _versions_since(version: RepoVersion, moment: dt.datetime | None) -> Statement:
@@ -167,7 +193,9 @@ def _references_since(version: RepoVersion, moment: dt.datetime | None) -> State
     )
     which, values = _versions_since(version, moment)
     gone, more = _references_removed(version, which, values)
-    return f"{now} UNION ALL {gone}", [moment, version.pk, moment, *more]
+    told = f"SELECT 1 FROM {_REFERENCE} h WHERE {_WHAT.format('h')} = d.what AND (h.version_id = %s OR {which})"
+    left, still = _departed(version, "references", moment, told, [version.pk, *values])
+    return f"{now} UNION ALL {gone} UNION ALL {left}", [moment, version.pk, moment, *more, *still]
 
 
 def _references_removed(version: RepoVersion, which: str, values: list[Any]) -> Statement:

@@ -109,13 +109,19 @@ def of(version: models.RepoVersion, kind: Kind) -> Rows:
         )
     if version.repo.is_source:
         return of_sources(kind, "h.source_id = %s", version.repo_id)
+    return of_members(kind, "m.collection_id = %s", version.repo_id)
+
+
+def of_members(kind: Kind, condition: str, *values: Any) -> Rows:
+    """What the HEAD of collections shows of the members that a condition over ``m`` names."""
+    tables = _TABLES[kind]
     source = (
         f"{_name(models.HeadMember)} m JOIN {tables.version} h ON h.{tables.key}_id = m.{tables.key}_id"
         f" AND CASE WHEN m.{tables.key}_version_id IS NULL THEN h.is_latest ELSE h.id = m.{tables.key}_version_id END"
         f" JOIN {_name(models.Repo)} s ON s.id = h.source_id JOIN {_name(models.Repo)} k ON k.id = m.collection_id"
-        f" WHERE m.collection_id = %s AND {_MAY_SHOW}"
+        f" WHERE {condition} AND {_MAY_SHOW}"
     )
-    return Rows(kind, source, "h.id", "m.since", _NEWEST, (version.repo_id,))
+    return Rows(kind, source, "h.id", "m.since", _NEWEST, values)
 
 
 def of_sources(kind: Kind, condition: str, *values: Any) -> Rows:

@@ -100,7 +100,7 @@ def erase(row: Row) -> None:
     """Remove a row with all its versions; refused while a version of a repository holds one."""
     with transaction.atomic():
         lock = clock.lock(row.source_id)
-        removal.erase(row)
+        removal.erase(lock, row)
         lock.tick()
         lock.save()
 

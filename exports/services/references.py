@@ -45,8 +45,7 @@ def remove(collection: Repo, *, expressions: list[Any] | str) -> int:
             if not isinstance(expressions, list) or not all(isinstance(one, str) for one in expressions):
                 raise errors.Invalid("Expected a list of expressions.", field="references")
             found = found.filter(expression__in=expressions)
-        count, _ = found.delete()
-        members.drop_uncovered(lock)
+        count = members.remove(lock, found)
         lock.tick()
         lock.save()
     return count

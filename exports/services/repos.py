@@ -35,9 +35,9 @@ def edit(repo: Repo, *, data: Json, user: User) -> Repo:
 def delete(repo: Repo) -> None:
     """Delete a repository with its versions and exports; links end at once."""
     with transaction.atomic():
-        clock.lock(repo.pk)
+        lock = clock.lock(repo.pk)
         build.end_all(repo.versions.all())
-        versions.erase(repo)
+        versions.erase(lock)
 
 
 def cut(repo: Repo, *, data: Json, user: User) -> RepoVersion:

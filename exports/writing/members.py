@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import QuerySet
+
 from exports.formats import addresses
 from exports.models import (
     CollectionReference,
@@ -18,7 +20,7 @@ from exports.models import (
     VersionMapping,
 )
 from exports.selectors import access
-from exports.writing import clock, store
+from exports.writing import clock, departures, store
 
 MayRead = Callable[[Repo], bool]
 _MODELS = {
@@ -232,7 +234,15 @@ def renew_whole_sources(lock: clock.Clock) -> None:
     CollectionReference.objects.bulk_update(dynamic, ["concepts", "mappings", "resolved_at"])
 
 
-def drop_uncovered(lock: clock.Clock) -> None:
+def remove(lock: clock.Clock, found: QuerySet[CollectionReference]) -> int:
+    """Remove references of a collection with the members only they name; how many there were."""
+    departures.of_references(found, moment=lock.tick())
+    count, _ = found.delete()
+    _drop_uncovered(lock)
+    return count
+
+
+def _drop_uncovered(lock: clock.Clock) -> None:
     """After references were removed: members no remaining reference names leave, and a member pinned by one that is
     gone is pinned (or follows) as the oldest remaining one says."""
     remaining = CollectionReference.objects.filter(collection=lock.repo).order_by("id")
@@ -242,11 +252,9 @@ def drop_uncovered(lock: clock.Clock) -> None:
         pins: dict[int, int | None] = {}
         for row, pin in (pair for one in found if one.kind == kind for pair in one.found):
             pins.setdefault(row, pin)
-        store.execute(
-            f"DELETE FROM {store.table(HeadMember)} WHERE collection_id = %s AND {key}_id IS NOT NULL"
-            f" AND NOT {key}_id = ANY(%s::bigint[])",
-            [lock.repo.pk, list(pins)],
-        )
+        uncovered = f"m.collection_id = %s AND m.{key}_id IS NOT NULL AND NOT m.{key}_id = ANY(%s::bigint[])"
+        departures.of_members(key, uncovered, lock.repo.pk, list(pins), moment=moment)
+        store.execute(f"DELETE FROM {store.table(HeadMember)} m WHERE {uncovered}", [lock.repo.pk, list(pins)])
         # another version shown is a change of the collection: the member counts as new
         store.execute(
             f"UPDATE {store.table(HeadMember)} m SET {key}_version_id = n.pin, since = %s"

@@ -23,7 +23,7 @@ from exports.models import (
 )
 from exports.models.repos import HEAD
 from exports.selectors import repos, rows, states
-from exports.writing import members, renewal, store
+from exports.writing import departures, members, renewal, store
 from exports.writing.clock import Clock
 
 
@@ -167,8 +167,9 @@ def erase_version(version: RepoVersion) -> None:
     version.delete()
 
 
-def erase(repo: Repo) -> None:
-    """Remove a repository with all its rows. Refused while another repository's version holds them."""
+def erase(lock: Clock) -> None:
+    """Remove a locked repository with all its rows. Refused while another repository's version holds them."""
+    repo = lock.repo
     store.execute("SET LOCAL statement_timeout = 0")
     for version in repo.versions.all():
         erase_version(version)
@@ -180,12 +181,9 @@ def erase(repo: Repo) -> None:
         ):
             raise errors.Conflict("Versions of collections hold content of this source.")
     names = {model: store.table(model) for model in (ConceptVersion, MappingVersion, Concept, Mapping, Fragment)}
-    member, edge = store.table(HeadMember), store.table(ConceptEdge)
-    for member_of, key in ((Concept, "concept"), (Mapping, "mapping")):
-        store.execute(
-            f"DELETE FROM {member} WHERE {key}_id IN (SELECT id FROM {names[member_of]} WHERE source_id = %s)",
-            [repo.pk],
-        )
+    edge = store.table(ConceptEdge)
+    if repo.is_source:
+        _leave_collections(lock)
     concepts = f"SELECT id FROM {names[Concept]} WHERE source_id = %s"
     store.execute(f"DELETE FROM {edge} WHERE child_id IN ({concepts})", [repo.pk])
     for side in ("from", "to"):
@@ -201,3 +199,14 @@ def erase(repo: Repo) -> None:
         store.execute(f"DELETE FROM {names[row_model]} WHERE source_id = %s", [repo.pk])
     repo.delete()
     renewal.renew_about(repo)
+
+
+def _leave_collections(lock: Clock) -> None:
+    """The rows of a source that is going leave the collections that show them."""
+    lock.hold_all_collections()
+    moment = lock.tick()
+    for key, model in (("concept", Concept), ("mapping", Mapping)):
+        mine = f"m.{key}_id IN (SELECT id FROM {store.table(model)} WHERE source_id = %s)"
+        departures.of_members(key, mine, lock.repo.pk, moment=moment)
+        store.execute(f"DELETE FROM {store.table(HeadMember)} m WHERE {mine}", [lock.repo.pk])
+    lock.save()

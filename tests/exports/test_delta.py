@@ -17,9 +17,10 @@ from core import blobs, jobs
 from exports.formats import archives, stamps
 from exports.jobs import build as building
 from exports.jobs import doctor, upkeep
-from exports.models import ExportBuild, Repo
+from exports.models import ExportBuild, Fragment, Repo
 from tests.exports.conftest import World
 from tests.exports.test_export import body, download, inside, location
+from tests.exports.test_imports import lines, run
 
 Json = dict[str, Any]
 
@@ -147,6 +148,80 @@ def test_removed_since_an_instant(world: World) -> None:
         delta = built(world, f"{held.uri}c2/export/delta/?since={since}")
         assert ("removed", "B") in rows(delta, "concepts"), since
         assert [one["row"]["code"] for one in delta["references"] if one["action"] == "removed"] == ["B"]
+
+
+def removed(world: World, address: str) -> set[str]:
+    """Ids of the rows and expressions of the references that a delta calls removed."""
+    delta = built(world, address)
+    gone = [one["row"] for kind in ("concepts", "references", "mappings") for one in delta.get(kind, ())
+            if one["action"] == "removed"]  # fmt: skip
+    assert sum(told["removed"] for told in delta["counts"].values()) == len(gone)
+    return {row.get("expression", row["id"]) for row in gone}
+
+
+def newest(repo: Repo) -> str:
+    """The T of a client that has seen all of a repository's HEAD."""
+    return stamps.iso(Repo.objects.get(pk=repo.pk).write_clock) or ""
+
+
+def test_removed_from_head(world: World) -> None:
+    """D3: what was only ever in HEAD is told as removed to whom may have seen it there, and to nobody else."""
+    urls = world.fill()
+    held = world.repo("Coll", kind="collection")
+    world.refer(held, urls[0])
+    world.cut("c1", repo=held)
+    before = newest(held)
+    world.refer(held, urls[1], f"{world.path}mappings/1/")
+    seen = newest(held)
+    assert world.api.delete(f"{held.uri}references/", {"references": [urls[1]]}).status_code == 200
+    mapping = {"type": "Reference", "collection_url": held.uri, "__action": "DELETE",
+               "data": {"expressions": [f"{world.path}mappings/1/"]}}  # fmt: skip
+    assert len(run(world.api, lines(mapping))["deleted"]) == 1
+    after = world.api.put(held.uri, {"description": "Edited"}).json()["updated_on"]
+    world.cut("c2", repo=held)
+    told = {"B", urls[1], "1", f"{world.path}mappings/1/"}
+    for since, expected in ((before, told), (seen, told), (after, set())):
+        assert removed(world, f"{held.uri}c2/export/delta/?since={since}") == expected, since
+    # a version cut before they left has nothing to do with it
+    assert removed(world, f"{held.uri}c1/export/delta/?since={before}") == set()
+    # what is back again is not gone
+    world.refer(held, urls[1])
+    world.cut("c3", repo=held)
+    assert removed(world, f"{held.uri}c3/export/delta/?since={seen}") == {"1", f"{world.path}mappings/1/"}
+    # and what a version held as well is told once
+    assert world.api.delete(f"{held.uri}references/", {"references": [urls[1]]}).status_code == 200
+    world.cut("c4", repo=held)
+    delta = built(world, f"{held.uri}c4/export/delta/?since={seen}")
+    assert rows(delta, "concepts").count(("removed", "B")) == 1
+
+
+def test_deleted_for_good(world: World) -> None:
+    """D3: rows deleted for good, or with their whole source, are told as removed by their source and collections."""
+    other = world.repo("Other")
+    urls = [world.concept("A"), world.concept("B", source=other)]
+    held = world.repo("Coll", kind="collection")
+    world.refer(held, *urls)
+    sources, collections = newest(world.source), newest(held)
+    assert world.boss.delete(f"{urls[0]}?hardDelete=true").status_code == 204
+    world.cut("v1")
+    assert removed(world, f"{world.path}v1/export/delta/?since={sources}") == {"A"}
+    assert world.api.delete(other.uri).status_code == 204
+    world.cut("c1", repo=held)
+    Fragment.objects.update(replaced_at=timezone.now() - timedelta(days=2))
+    upkeep.sweep_fragments()
+    assert removed(world, f"{held.uri}c1/export/delta/?since={collections}") == {"A", "B"}
+
+
+def test_hidden_departures(world: World) -> None:
+    """D7: a row of a private source that a collection did not show does not come out when it leaves."""
+    held = world.repo("Coll", kind="collection", owner=world.editor)
+    world.refer(held, world.concept("A"))
+    assert world.api.put(world.path, {"public_access": "None"}).status_code == 200
+    seen = newest(held)
+    expression = f"{world.path}concepts/A/"
+    assert world.api.delete(f"{held.uri}references/", {"references": [expression]}).status_code == 200
+    world.cut("c1", repo=held)
+    assert removed(world, f"{held.uri}c1/export/delta/?since={seen}") == {expression}
 
 
 def test_states(two: World) -> None:

@@ -75,7 +75,7 @@ def repository(record: Json, action: str, importer: Importer, forced: str, *, ki
     lock = clock.lock(found.pk)
     if action == "DELETE":
         build.end_all(found.versions.all())
-        versions.erase(found)
+        versions.erase(lock)
         return "deleted", uri
     before = {**found.details}
     same = all(
@@ -136,8 +136,8 @@ def _reference(record: Json, action: str, importer: Importer, forced: str) -> Re
     cascade = _CASCADES.get(str(record.get("__cascade", "none")).lower(), "none")
     lock = clock.lock(collection.pk, sources=members.sources_of(expressions))
     if action == "DELETE":
-        count, _ = CollectionReference.objects.filter(collection=collection, expression__in=expressions).delete()
-        members.drop_uncovered(lock)
+        found = CollectionReference.objects.filter(collection=collection, expression__in=expressions)
+        count = members.remove(lock, found)
         lock.save()
         return ("deleted" if count else "unchanged"), collection.uri
     added = refer(lock, expressions, importer, cascade=cascade)
