@@ -3,15 +3,15 @@ export of contract §2.3, the others are those of §10."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib import parse
 
 from exports.formats import addresses, names, stamps
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Variant:
     """``key`` tells a version's builds apart and says what to build, ``label`` stands in file names, ``place`` and
     ``query`` make the address below ``export/``; ``base`` is the id of the version a delta starts from."""
@@ -35,8 +35,15 @@ HEAD_FORMS = ("tgz", "zip", "tar")
 FHIR = Variant("fhir", "fhir", "fhir.tgz/", forms=("tgz",))
 CSV = Variant("csv", "csv", "csv.zip/", forms=("zip",))
 _FIXED = {variant.key: variant for variant in (FHIR, CSV)}
+#: what can be had of every version
+FIXED = (PLAIN, FHIR, CSV)
 _DELTA = "delta"
 _PART = "part"
+
+
+def of_head(variant: Variant) -> Variant:
+    """The same of a state that goes on changing."""
+    return dataclasses.replace(variant, forms=HEAD_FORMS)
 
 
 def delta_of(base: int, name: str) -> Variant:
@@ -65,7 +72,7 @@ def part(locales: Sequence[str], *, retired: bool) -> Variant:
     return Variant(f"{_PART}?{query}", label, query=query)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Part:
     """A part's key read back; no locales: all of them."""
 
@@ -84,7 +91,7 @@ def read_part(key: str) -> Part | None:
     return Part(locales, "includeRetired" not in told)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Delta:
     """A delta's key read back: from a version's id, or since an instant."""
 

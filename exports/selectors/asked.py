@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from collections.abc import Mapping
+from urllib import parse
 
 from core import errors
 from exports.formats import stamps, variants
@@ -26,7 +27,30 @@ def part(version: RepoVersion, locale: str | None, *, retired: bool) -> variants
     found = variants.part(locales, retired=retired)
     if len(found.key) > _LONGEST or len(found.label) > _LONGEST_LABEL:
         raise errors.Invalid("The locales are too long together.", field="locale")
-    return dataclasses.replace(found, forms=variants.HEAD_FORMS) if version.is_head else found
+    return variants.of_head(found) if version.is_head else found
+
+
+def named(version: RepoVersion, words: Mapping[str, str]) -> variants.Variant:
+    """The export that a page's form or link names by ``words``: the last part of its address under ``export``, and the
+    parameters the API has for it. Raises ``errors.Invalid``, and ``errors.NotFound`` when a version has no such one."""
+    place = words.get("export", "")
+    fixed = {variant.place.strip("/"): variant for variant in variants.FIXED if variant.place}
+    if not place:
+        locales = words.get("locale", "").replace(" ", "")
+        return part(version, locales, retired=words.get("includeRetired", "") != "false")
+    if version.is_head:
+        raise errors.NotFound
+    if place == "delta":
+        return delta(version, words.get("since", "").strip())
+    if place not in fixed:
+        raise errors.NotFound
+    return fixed[place]
+
+
+def words(variant: variants.Variant) -> dict[str, str]:
+    """What ``named`` is to be told of a variant; nothing for the whole export."""
+    place = {"export": variant.place.strip("/")} if variant.place else {}
+    return {**place, **dict(parse.parse_qsl(variant.query))}
 
 
 def delta(version: RepoVersion, since: str | None) -> variants.Variant:

@@ -13,6 +13,9 @@ from exports.formats import variants
 from exports.models import ExportBuild, RepoVersion
 from exports.models.builds import ACTIVE, BuildState
 
+#: how many of a version's builds people are shown the exports of
+_LOOKED_AT = 50
+
 
 @dataclass(frozen=True)
 class ExportState:
@@ -126,6 +129,28 @@ def state_of(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -
     if newest and newest.state == BuildState.FAILED and _ended_since(version, newest):
         newest = None
     return ExportState(version, ready, newest, variant)
+
+
+def variant_of(one: ExportBuild) -> variants.Variant:
+    """What has to be said to ask for a build's export again."""
+    found = variants.of(one.variant, label=one.label, base=one.base_id, base_name=one.base.name if one.base else "")
+    return variants.of_head(found) if one.version is not None and one.version.is_head else found
+
+
+def states_of(version: RepoVersion) -> list[ExportState]:
+    """The exports of a version, for people: the whole one and its packages, whether or not anybody asked for them, then
+    others that are there, on their way or failed, the newest first. Two queries."""
+    fixed = (variants.of_head(variants.PLAIN),) if version.is_head else variants.FIXED
+    shown = {variant.key: variant for variant in fixed}
+    every = ExportBuild.objects.filter(version=version).select_related("job", "base").order_by("-created_at", "-uuid")
+    newest: dict[str, ExportBuild] = {}
+    for one in every[:_LOOKED_AT]:
+        one.version = version
+        newest.setdefault(one.variant, one)
+    ready = {one.variant: one for one in every.filter(state=BuildState.READY, variant__in=[*shown, *newest])}
+    going = {key: one for key, one in newest.items() if one.state in (*ACTIVE, BuildState.FAILED)}
+    others = {key: variant_of(one) for key, one in newest.items() if key in going or key in ready}
+    return [ExportState(version, ready.get(key), going.get(key), variant) for key, variant in (shown | others).items()]
 
 
 def again(state: ExportState) -> ExportState:

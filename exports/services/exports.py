@@ -73,10 +73,6 @@ def _of_interest(version: RepoVersion, variant: variants.Variant, counted: User 
     return list(found.order_by("created_at"))
 
 
-def is_ready(version: RepoVersion) -> bool:
-    return builds.ready_build(version) is not None
-
-
 def _check_quota(mine: list[ExportBuild]) -> None:
     """Refuse one build too many; ``mine`` are the user's, oldest first."""
     if sum(one.state in ACTIVE for one in mine) >= settings.EXPORTS_MAX_ACTIVE:
@@ -89,24 +85,18 @@ def _check_quota(mine: list[ExportBuild]) -> None:
         raise errors.Throttled("Too many exports were started for you.", retry_after=int(wait.total_seconds()) + 1)
 
 
-def variant_of(one: ExportBuild) -> variants.Variant:
-    """What has to be said to ask for a build's export again."""
-    base_name = one.base.name if one.base else ""
-    return variants.of(one.variant, label=one.label, base=one.base_id, base_name=base_name)
-
-
 def rebuild(one: ExportBuild, *, user: User) -> Requested:
     """Build the export of an earlier build again, whatever became of that."""
     if one.version is None:
         raise errors.NotFound("The version was deleted.")
-    return request(one.version, user=user, force=True, variant=variant_of(one))
+    return request(one.version, user=user, force=True, variant=builds.variant_of(one))
 
 
 def delete_of(one: ExportBuild) -> bool:
     """Delete the export a build belongs to."""
     if one.version is None:
         raise errors.NotFound("The version was deleted.")
-    return delete(one.version, variant_of(one))
+    return delete(one.version, builds.variant_of(one))
 
 
 def delete(version: RepoVersion, variant: variants.Variant = variants.PLAIN) -> bool:

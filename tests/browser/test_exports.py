@@ -148,6 +148,55 @@ def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:
     assert plain.get_by_text("Nothing found.").count() == 1
 
 
+def test_other_exports(plain: Any, browser: Any, web: house.Web, worker: house.Worker, cut: World) -> None:
+    """X60: without scripts, of a private repository: packages, tables, changes and parts are built and fetched."""
+    cut.cut("v2")
+    assert cut.api.put(cut.path, {"public_access": "None"}).status_code == 200
+    log_in(plain, web.base_url, "editor")
+    plain.goto(f"{web.base_url}/exports{cut.path}")
+    plain.get_by_role("link", name="FHIR, tables, changes and parts of v2").click()
+    path = plain.url
+    browser.goto(path)
+    audit(browser, "version")
+    for title, ask in (
+        ("FHIR package", lambda section: section.get_by_role("button", name="Build").click()),
+        ("Tables", lambda section: section.get_by_role("button", name="Build").click()),
+        ("Changes since v1", lambda _: _ask(plain, "Since", "v1", "Build the changes")),
+        ("Part: names in en only", lambda _: _ask(plain, "Locales of names and descriptions", "en", "Build the part")),
+    ):
+        section = plain.locator("section").filter(has=plain.get_by_role("heading", name=title))
+        ask(section)
+        plain.get_by_text("The export is being built.").wait_for()
+        _followed(plain)
+        with plain.expect_download() as coming:
+            section.get_by_role("listitem").first.get_by_role("link").click()
+        assert coming.value.suggested_filename.startswith("Src1_v2_")
+    browser.goto(path)
+    audit(browser, "version-ready")
+    _ask(browser, "Since", "never", "Build the changes")
+    assert "neither a version" in browser.get_by_role("alert").inner_text()
+    assert browser.get_by_label("Since", exact=True).input_value() == "never"
+    audit(browser, "version-wrong")
+    plain.goto(path)
+    first = plain.locator("section").filter(has=plain.get_by_role("heading", name="Tables"))
+    first.get_by_role("button", name="Delete export").click()
+    plain.get_by_text("The export was deleted.").wait_for()
+    assert first.get_by_role("listitem").count() == 0
+
+
+def _ask(page: Any, label: str, words: str, button: str) -> None:
+    page.get_by_label(label, exact=True).fill(words)
+    page.get_by_role("button", name=button).click()
+
+
+def _followed(page: Any) -> None:
+    """Watch the page refresh itself until nothing is being built."""
+    if page.get_by_role("link", name="Refresh this page by itself").count():
+        page.get_by_role("link", name="Refresh this page by itself").click()
+        page.get_by_role("link", name="Stop that").wait_for(state="detached", timeout=30_000)
+    page.goto(page.url.partition("?")[0])
+
+
 def test_admin_actions(browser: Any, web: house.Web, cut: World) -> None:
     """X59: in the admin: export now, cancel, release; a token whose secret is shown once."""
     cut.staff.is_superuser = True

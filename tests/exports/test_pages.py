@@ -1,5 +1,6 @@
 """Pages and admin (contract §3, §7)."""
 
+import html
 import re
 from datetime import timedelta
 from typing import Any
@@ -82,6 +83,141 @@ def test_outsiders_cannot_act(world: World) -> None:
     assert client.post(path, {"do": "build"}).status_code == 302
     assert client.post(path, {"do": "delete"}).status_code == 404
     assert client.post(path, {"do": "rebuild"}).status_code == 404
+
+
+def asks(client: Client, page: str, **words: str) -> str:
+    """Ask for an export on the page of a version; the page that follows."""
+    answer = submit(client, page, page, do="build", **words)
+    assert (answer.status_code, answer["Location"]) == (302, page)
+    shown = client.get(page)
+    assert "is being built" in shown.content.decode()
+    jobs.run_queued()
+    return str(client.get(page).content.decode())
+
+
+def hrefs(shown: str, page: str) -> list[str]:
+    """Addresses of the files a page offers."""
+    return [html.unescape(found) for found in re.findall(f'<li><a href="({page}[^"]+)"', shown)]
+
+
+VARIANTS = [
+    ({"export": ""}, "", ("tgz", "zip", "tar", "ndjson")),
+    ({"export": "fhir.tgz"}, "fhir.tgz/", ("tgz",)),
+    ({"export": "csv.zip"}, "csv.zip/", ("zip",)),
+    ({"export": "delta", "since": " v0 "}, "delta/?since=v0", ("tgz", "zip", "tar", "ndjson")),
+    ({"export": "delta", "since": "2016-08-22"}, "delta/?since=2016-08-22", ("tgz", "zip", "tar", "ndjson")),
+    ({"export": "", "locale": "fr, en"}, "?locale=fr,en", ("tgz", "zip", "tar", "ndjson")),
+    ({"export": "", "includeRetired": "false"}, "?includeRetired=false", ("tgz", "zip", "tar", "ndjson")),
+]
+
+
+@pytest.mark.parametrize(("words", "address", "forms"), VARIANTS)
+def test_variants(
+    world: World, page: Client, settings: Any, words: dict[str, str], address: str, forms: tuple[str, ...]
+) -> None:
+    """X60: every documented export of a version can be asked for on its page, and fetched in every form; of a private
+    repository by its members, to whom the API, which ignores cookies, would say 401."""
+    settings.EXPORTS_LINK_DELIVERY = "stream"
+    world.cut("v0")
+    world.fill()
+    world.cut("v1")
+    world.api.put(world.path, {"public_access": "None"})
+    path = f"/exports{world.path}v1/"
+    shown = asks(page, path, **words)
+    offered = hrefs(shown, path)
+    assert [href.removeprefix(path).partition("/")[0] for href in offered] == list(forms)
+    joint = "&" if "?" in address else "?"
+    for form, href in zip(forms, offered, strict=True):
+        link = page.get(href)
+        assert (link.status_code, link["Cache-Control"]) == (302, "no-store")
+        theirs = world.api.get(f"{world.path}v1/export/{address}{joint}stream=true&format={form}")
+        assert theirs.status_code == 200, theirs.content
+        assert body(Client().get(link["Location"])) == body(theirs)
+        assert Client().get(href).status_code == 404
+    assert Client().get(path).status_code == 404
+
+
+def test_variants_rights(world: World, page: Client) -> None:
+    """X60: on the page of a version an outsider may build and nobody but administrators rebuild or delete."""
+    world.fill()
+    world.cut("v1")
+    path = f"/exports{world.path}v1/"
+    client = Client()
+    client.force_login(world.outsider)
+    asked = {"export": "delta", "since": "2016-08-22"}
+    assert Client().post(path, {"do": "build", **asked}).status_code == 404
+    assert page.post(path, {"do": "build", **asked}).status_code == 403  # no CSRF token
+    assert client.post(path, {"do": "build", **asked}).status_code == 302
+    busy = client.get(path)
+    assert "Refresh" not in busy
+    assert client.get(f"{path}?watch=true")["Refresh"] == "2"
+    jobs.run_queued()
+    assert "Refresh" not in client.get(f"{path}?watch=true")
+    assert "Changes since 2016-08-22T00:00:00" in client.get(path).content.decode()
+    for what in ("rebuild", "delete"):
+        assert f'value="{what}"' not in client.get(path).content.decode()
+        assert client.post(path, {"do": what, **asked}).status_code == 404
+        assert submit(page, path, path, do=what, **asked).status_code == 302
+        jobs.run_queued()
+    assert list(ExportBuild.objects.order_by("created_at").values_list("state", flat=True)) == ["deleted"] * 2
+    assert hrefs(client.get(path).content.decode(), path) == []
+    anonymous = Client().get(path).content.decode()
+    assert "<form" not in anonymous
+    assert "Log in" in anonymous
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"export": "delta", "since": "nonsense"}, "neither a version of this repository nor a timestamp"),
+        ({"export": "delta", "since": ""}, "This field is required."),
+        ({"export": "", "locale": "<b>"}, "locales between commas"),
+    ],
+)
+def test_variants_wrong(world: World, page: Client, words: dict[str, str], told: str) -> None:
+    """X60: what cannot be built is told beside the field, which keeps what was written; unknown exports are 404."""
+    world.cut("v1")
+    path = f"/exports{world.path}v1/"
+    answer = submit(page, path, path, do="build", **words)
+    shown = answer.content.decode()
+    assert answer.status_code == 400
+    assert told in shown
+    assert shown.count('aria-invalid="true"') == 1
+    assert f'value="{html.escape(words.get("since", words.get("locale", "")))}"' in shown
+    assert submit(page, path, path, do="build", export="nothing").status_code == 404
+    assert page.get(f"{path}tgz/?export=delta&since=nonsense").status_code == 404
+    assert not ExportBuild.objects.exists()
+
+
+def test_head(world: World, page: Client, settings: Any) -> None:
+    """X60: with EXPORTS_HEAD_FOR_ADMINS their pages have HEAD too: whole and in parts, as often as it changes."""
+    world.fill()
+    path = f"/exports{world.path}HEAD/"
+    assert page.get(path).status_code == 404
+    assert path not in page.get(f"/exports{world.path}").content.decode()
+    settings.EXPORTS_HEAD_FOR_ADMINS = True
+    assert Client().get(path).status_code == 404
+    assert path in page.get(f"/exports{world.path}").content.decode()
+    shown = asks(page, path, export="")
+    assert [href.removeprefix(path) for href in hrefs(shown, path)] == ["tgz/", "zip/", "tar/"]
+    assert submit(page, path, path, do="build", export="fhir.tgz").status_code == 404
+    world.concept("later")
+    assert "older than the last edit" in page.get(path).content.decode()
+    asks(page, path, export="")
+    assert len(hrefs(asks(page, path, export="", locale="en"), path)) == 6
+
+
+def test_failed_variant(world: World, page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X60: the page of a version tells of a build that failed until another ends well or is deleted."""
+    world.fill()
+    world.cut("v1")
+    path = f"/exports{world.path}v1/"
+    with monkeypatch.context() as patch:
+        patch.setattr("exports.selectors.packages.stamp_of", lambda _: 1 / 0)
+        assert submit(page, path, path, do="build", export="csv.zip").status_code == 302
+        jobs.run_queued()
+    assert "The last build failed: internal_error" in page.get(path).content.decode()
+    assert "The last build failed" not in asks(page, path, export="csv.zip")
 
 
 def act(client: Client, model: str, action: str, *keys: Any) -> str:
