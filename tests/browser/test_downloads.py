@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import urllib.request
@@ -10,18 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 
 from core import jobs
 from core.models import User
 from downloads.models import Download, IngestRun, Record, Recordset, RejectedRow
 from tests import house
+from tests.browser.looks import NARROW, WIDE, assert_fits, audit, picture
 from tests.downloads import making
 
 Look = Callable[[str], None]
 PASSWORD = "quite unguessable 1"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
 
 
 @pytest.fixture
@@ -43,40 +41,12 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Any:
     return browser
 
 
-def audit(page: Any) -> None:
-    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
-    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=rules)
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
-        assert not told, (page.url, size, told)
-        assert_fits(page)
-
-
-def assert_fits(page: Any) -> None:
-    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflow <= 0, (page.url, page.viewport_size, overflow)
-
-
-def picture(page: Any, name: str) -> None:
-    """Keep a screenshot of either width when QUINCUNX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
-    if folder:
-        for size in (NARROW, WIDE):
-            page.set_viewport_size(size)
-            name_of_size = f"downloads-{name}-{size['width']}.png"
-            page.screenshot(path=str(pathlib.Path(folder) / name_of_size), full_page=True)
-
-
 @pytest.fixture
 def look(request: pytest.FixtureRequest, page: Any) -> Callable[[str], None]:
     """Check what the page looks like, and keep it; axe itself is a script."""
 
     def with_scripts(name: str) -> None:
-        audit(page)
-        picture(page, name)
-        page.set_viewport_size(WIDE)
+        audit(page, f"downloads-{name}")
 
     def without(_name: str) -> None:
         page.set_viewport_size(NARROW)
@@ -198,9 +168,9 @@ def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Pa
     path = making.archive(tmp_path, rows, name="abies.zip", package="0b9c56e2-3d5c-4f4c-8f0e-0d6f2f3c1a11")
     log_in(browser, base, "/admin/downloads/recordset/")
     browser.get_by_role("link", name="Upload archive").click()
-    picture(browser, "admin-upload")
+    picture(browser, "downloads-admin-upload")
     browser.get_by_role("button", name="Upload archive").click()
-    picture(browser, "admin-upload-fault")
+    picture(browser, "downloads-admin-upload-fault")
     assert not IngestRun.objects.filter(source="abies.zip").exists()
     browser.set_input_files("input[type=file]", str(path))
     browser.get_by_role("button", name="Upload archive").click()
@@ -209,16 +179,16 @@ def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Pa
     house.wait_for(lambda: IngestRun.objects.get(pk=run.pk).state == IngestRun.State.DONE, what="the ingest")
     browser.reload()
     text = browser.locator("#content").inner_text()
-    picture(browser, "admin-run")
+    picture(browser, "downloads-admin-run")
     assert "duplicate_identifier" in text
     assert Record.objects.filter(t_genus="abies").count() == 4
     assert RejectedRow.objects.filter(run=run).count() == 1
     browser.goto(f"{base}/admin/downloads/ingestrun/")
-    picture(browser, "admin-runs")
+    picture(browser, "downloads-admin-runs")
     browser.goto(f"{base}/admin/downloads/ingestrun/{run.pk}/change/")
     browser.get_by_role("link", name="The rows that were set aside").click()
     browser.locator("#result_list tbody tr").wait_for()  # one, or this fails
-    picture(browser, "admin-rejects")
+    picture(browser, "downloads-admin-rejects")
 
 
 def act(page: Any, name: str, ident: object) -> str:
@@ -245,7 +215,7 @@ def test_admin_downloads(browser: Any, base: str) -> None:
     assert rows.count() == 3
     assert '{"genus": "acer"}' in rows.last.locator(".field-query").inner_text()
     assert "100.0" in rows.last.locator(".field-percent").inner_text()
-    picture(browser, "admin-downloads")
+    picture(browser, "downloads-admin-downloads")
     for action, download, said in (
         ("Pin", done, "1 pinned."),
         ("Unpin", done, "1 unpinned."),
@@ -259,9 +229,9 @@ def test_admin_downloads(browser: Any, base: str) -> None:
         assert Download.objects.get(pk=download.pk).state == state
     assert Download.objects.get(pk=done.pk).expires_at <= timezone.now()
     assert "0 cancelled" in act(browser, "Cancel", done.pk)
-    picture(browser, "admin-acted")
+    picture(browser, "downloads-admin-acted")
     browser.goto(f"{base}/admin/downloads/download/{done.pk}/change/")
     assert "waiting" not in browser.locator(".field-build_itself").inner_text()
-    picture(browser, "admin-download")
+    picture(browser, "downloads-admin-download")
     browser.goto(f"{base}/admin/downloads/download/{done.pk}/history/")
     assert "unpin" in browser.locator("#content").inner_text()

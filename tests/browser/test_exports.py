@@ -4,25 +4,23 @@ scripts, at phone width, accessible (contract §7)."""
 from __future__ import annotations
 
 import io
-import os
 import pathlib
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from core.models import Job
 from exports.models import ExportBuild
 from tests import house
+from tests.browser.looks import audit
 from tests.exports import conftest
 from tests.exports.conftest import World
 
 world = conftest.world  # the same small world as the app's own tests
 PASSWORD = "a-long-secret-9"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
 
 
 @pytest.fixture
@@ -31,31 +29,6 @@ def cut(world: World) -> World:
     world.cut("v1", released=True, description="First")
     world.repo("Secret", public_access="None", name="Nobody's business")
     return world
-
-
-@pytest.fixture
-def plain(chromium: Any) -> Iterator[Any]:
-    """A page without scripts, at phone width."""
-    page = chromium.new_page()
-    chromium.new_cdp_session(page).send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.set_viewport_size(NARROW)
-    yield page
-    page.close()
-
-
-def audit(page: Any, name: str) -> None:
-    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
-    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-    for size, word in ((WIDE, "wide"), (NARROW, "narrow")):
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=rules)
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
-        assert not told, (page.url, size, told)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, (page.url, size, overflow)
-        if folder := os.environ.get("QUINCUNX_SCREENSHOTS"):
-            page.screenshot(path=str(pathlib.Path(folder) / f"exports-{name}-{word}.png"), full_page=True)
-    page.set_viewport_size(WIDE)
 
 
 def log_in(page: Any, base: str, username: str) -> None:
@@ -71,12 +44,12 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     base = web.base_url
     browser.goto(f"{base}/exports/")
     assert browser.get_by_text("Nobody's business").count() == 0
-    audit(browser, "list")
+    audit(browser, "exports-list")
     browser.get_by_label("Search").fill("source one")
     browser.get_by_role("button", name="Search").click()
     browser.get_by_role("link", name="Source one").click()
     assert browser.get_by_role("button", name="Build").count() == 0
-    audit(browser, "repository")
+    audit(browser, "exports-repository")
     log_in(browser, base, "editor")
     browser.goto(f"{base}/exports{cut.path}")
     browser.get_by_role("button", name="Build").click()
@@ -86,11 +59,11 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     assert browser.get_by_role("progressbar").count() == 1
     browser.get_by_role("link", name="Stop that").click()  # WCAG 2.2.1: what moves by itself can be stopped
     assert browser.evaluate("fetch(location).then(answer => answer.headers.get('refresh'))") is None
-    audit(browser, "queued")
+    audit(browser, "exports-queued")
     browser.get_by_role("link", name="Refresh this page by itself").click()
     start_worker()
     browser.locator("strong", has_text="ready").wait_for()  # the page asks again by itself
-    audit(browser, "ready")
+    audit(browser, "exports-ready")
     build = ExportBuild.objects.get()
     assert browser.get_by_text(build.tgz_sha256).count() == 1
     with browser.expect_download() as coming:
@@ -100,7 +73,7 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert tar.getnames() == ["export.json"]
     browser.goto(f"{base}/exports{cut.path}")
-    audit(browser, "built")
+    audit(browser, "exports-built")
     browser.get_by_role("button", name="Rebuild").click()
     browser.get_by_text("The export is being rebuilt").wait_for()
     house.wait_for(lambda: not Job.objects.filter(state__in=("queued", "running")).exists(), what="the rebuild")
@@ -109,7 +82,7 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     browser.get_by_text("The export was deleted.").wait_for()
     assert browser.get_by_role("button", name="Build").count() == 1
     browser.goto(f"{base}/exports/help/")
-    audit(browser, "help")
+    audit(browser, "exports-help")
 
 
 def test_failure_is_told(browser: Any, web: house.Web, cut: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +98,10 @@ def test_failure_is_told(browser: Any, web: house.Web, cut: World, monkeypatch: 
     assert "internal_error" in browser.get_by_role("alert").inner_text()
     assert browser.get_by_role("button", name="Build").count() == 1
     assert browser.get_by_role("button", name="Delete export").count() == 0
-    audit(browser, "failed")
+    audit(browser, "exports-failed")
     browser.goto(f"{web.base_url}/exports/orgs/MyOrg/sources/Secret/")
     browser.get_by_role("heading", name="Not found").wait_for()
-    audit(browser, "missing")
+    audit(browser, "exports-missing")
 
 
 def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from nnels import models
 from nnels.jobs import catalogue
 from nnels.services import tokens
+from tests.browser.looks import audit, picture
 from tests.nnels import conftest as library
 
 PASSWORD = "notReal"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 
 
@@ -49,40 +46,6 @@ def shelves(web: Any) -> str:
     return str(web.base_url)
 
 
-@pytest.fixture
-def plain(chromium: Any) -> Iterator[Any]:
-    """A page without scripts, at phone width."""
-    page = chromium.new_page()
-    session = chromium.new_cdp_session(page)
-    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.set_viewport_size(NARROW)
-    page.context.clear_cookies()
-    yield page
-    page.context.clear_cookies()
-    page.close()
-
-
-def audit(page: Any) -> None:
-    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
-    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-    for size in (WIDE, NARROW):
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=rules)
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
-        assert not told, (page.url, size, told)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, (page.url, size, overflow)
-    page.set_viewport_size(WIDE)
-    assert page.locator("h1").count() == 1
-
-
-def picture(page: Any, name: str) -> None:
-    """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(pathlib.Path(folder) / f"nnels-{name}.png"), full_page=True)
-
-
 def log_in(page: Any, name: str) -> None:
     page.get_by_label("User name or e-mail").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
@@ -93,20 +56,17 @@ def test_find_and_download(browser: Any, shelves: str) -> None:
     """Beyond 7: search → title → log in → download, every page accessible."""
     browser.context.clear_cookies()
     browser.goto(f"{shelves}/nnels/")
-    audit(browser)
-    picture(browser, "home")
+    audit(browser, "nnels-home")
     browser.get_by_label("Title, creator, subject or ISBN").fill("whaling")
     browser.get_by_role("button", name="Search").click()
     browser.get_by_text("1 title", exact=True).wait_for()
     browser.get_by_role("link", name="Moby-Dick").click()
-    audit(browser)
-    picture(browser, "title")
+    audit(browser, "nnels-title")
     assert browser.locator("a[href*='/files/']").count() == 0
     browser.get_by_role("link", name="Log in to download").click()
     log_in(browser, "reader")
     browser.wait_for_url("**/nnels/titles/6804")
-    audit(browser)
-    picture(browser, "title-reader")
+    audit(browser, "nnels-title-reader")
     with browser.expect_download() as started:
         browser.get_by_role("link", name="Download Plain text, part 2").click()
     assert started.value.suggested_filename == "Moby_Dick_9780142437247_2.txt"
@@ -126,8 +86,7 @@ def test_unverified_and_lost(browser: Any, shelves: str) -> None:
     audit(browser)
     for path, name in (("/nnels/?q=mobby", "nothing"), (f"/nnels/?q={'a+' * 40}", "too-long"), ("/nnels/x", "missing")):
         browser.goto(f"{shelves}{path}")
-        audit(browser)
-        picture(browser, name)
+        audit(browser, f"nnels-{name}")
     browser.context.clear_cookies()
 
 
@@ -141,13 +100,10 @@ def test_french(browser: Any, shelves: str) -> None:
     audit(browser)
     browser.get_by_role("link", name="Suivante").click()
     browser.get_by_text("Page 2 sur 2").wait_for()
-    picture(browser, "french")
+    picture(browser, "nnels-french")
     browser.goto(f"{shelves}/nnels/titles/6804")
     assert browser.locator("html").get_attribute("lang") == "fr"
-    audit(browser)
-    browser.set_viewport_size(NARROW)
-    picture(browser, "french-title-narrow")
-    browser.set_viewport_size(WIDE)
+    audit(browser, "nnels-french-title")
     browser.goto(f"{shelves}/nnels/?language=heb")
     assert browser.get_by_role("heading", name="בראשית").get_attribute("lang") == "he"
     browser.context.clear_cookies()
@@ -156,13 +112,13 @@ def test_french(browser: Any, shelves: str) -> None:
 def test_without_scripts_on_a_phone(plain: Any, shelves: str) -> None:
     """Beyond 7: without scripts, 320 pixels wide: nothing scrolls sideways and a reader gets a link."""
     plain.goto(f"{shelves}/nnels/?language=deu")
-    picture(plain, "narrow")
+    picture(plain, "nnels-narrow")
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not plain.evaluate(wide)
     plain.get_by_role("link", name=LONG).click()
     plain.get_by_role("heading", name=LONG, level=1).wait_for()
     assert not plain.evaluate(wide)
-    picture(plain, "narrow-title")
+    picture(plain, "nnels-narrow-title")
     plain.get_by_role("link", name="Log in to download").click()
     log_in(plain, "reader")
     link = plain.get_by_role("link", name="Download Braille (BRF)")
@@ -210,9 +166,9 @@ def test_admin(browser: Any, shelves: str) -> None:
     browser.fill("#id_password", PASSWORD)
     browser.click("input[type=submit]")
     browser.get_by_role("link", name="Moby-Dick").wait_for()
-    picture(browser, "admin-items")
+    picture(browser, "nnels-admin-items")
     browser.get_by_role("link", name="Moby-Dick").click()
-    picture(browser, "admin-item")
+    picture(browser, "nnels-admin-item")
     browser.get_by_role("link", name="signed link").nth(3).wait_for()
     assert browser.get_by_role("link", name="signed link").count() == 4
     browser.select_option("#id_files-4-format", "txt")
@@ -228,19 +184,19 @@ def test_admin(browser: Any, shelves: str) -> None:
     browser.goto(f"{shelves}/admin/nnels/reader/")
     browser.get_by_label("Select this object for an action - reader").check()
     browser.select_option("select[name=action]", "withdraw")
-    picture(browser, "admin-readers")
+    picture(browser, "nnels-admin-readers")
     browser.get_by_role("button", name="Go").click()
     browser.get_by_text("1 changed.").wait_for()
     assert not models.Reader.objects.get().print_disability_verified
 
     browser.goto(f"{shelves}/admin/nnels/tokenpair/")
-    picture(browser, "admin-tokens")
+    picture(browser, "nnels-admin-tokens")
     browser.locator("input.action-select").check()
     browser.select_option("select[name=action]", "revoke")
     browser.get_by_role("button", name="Go").click()
     browser.get_by_text("1 revoked.").wait_for()
     browser.goto(f"{shelves}/admin/nnels/issuetotal/")
-    picture(browser, "admin-totals")
+    picture(browser, "nnels-admin-totals")
     browser.get_by_label("From").fill("2026-01")
     with browser.expect_download() as started:
         browser.get_by_role("button", name="Download").click()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from core.models import Mail, User
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
+from tests.browser.looks import audit, picture
 from tests.house import wait_for
 
 PASSWORD = "sand-and-sea-42"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 
 @pytest.fixture
@@ -67,18 +64,6 @@ def harvest(registry: str, served: demo_source.Server) -> Harvest:
     )
 
 
-@pytest.fixture
-def plain(chromium: Any) -> Iterator[Any]:
-    """A page without scripts, at phone width."""
-    chromium.clear_cookies()
-    page = chromium.new_page()
-    session = chromium.new_cdp_session(page)
-    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.set_viewport_size(NARROW)
-    yield page
-    page.close()
-
-
 def log_in(page: Any, base: str, username: str = "maria") -> None:
     page.goto(f"{base}/registry/login")
     page.get_by_label("User name or e-mail").fill(username)
@@ -92,27 +77,6 @@ def log_in_to_admin(page: Any, base: str, *, to: str) -> None:
     page.fill("#id_username", "root")
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
-
-
-def audit(page: Any, name: str = "") -> None:
-    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
-    for size in (WIDE, NARROW):
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=RULES)
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
-        assert not told, (page.url, size, told)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, (page.url, size, overflow)
-        if name:
-            picture(page, f"{name}-{size['width']}")
-    page.set_viewport_size(WIDE)
-
-
-def picture(page: Any, name: str) -> None:
-    """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(pathlib.Path(folder) / f"registry-{name}.png"), full_page=True)
 
 
 def ended(run: HarvestRun) -> bool:
@@ -130,9 +94,9 @@ def wait_for_end() -> HarvestRun:
 def test_register_and_add(browser: Any, registry: str, served: demo_source.Server) -> None:
     """X51: register, confirm the address, be approved, log in, preview an address and add it as a source."""
     browser.goto(f"{registry}/registry/")
-    audit(browser, "home")
+    audit(browser, "registry-home")
     browser.get_by_role("link", name="Register").click()
-    audit(browser, "register")
+    audit(browser, "registry-register")
     browser.get_by_label("E-mail address").fill("nina@example.org")
     browser.get_by_label("Name", exact=True).fill("Nina Kāne")
     browser.get_by_label("Organisation(s)").select_option(label="PacIOOS")
@@ -145,7 +109,7 @@ def test_register_and_add(browser: Any, registry: str, served: demo_source.Serve
     link = re.search(r"\S+/registry/verify\?key=\S+", Mail.objects.get(kind="registry.verify").body)
     assert link
     browser.goto(registry + link[0][link[0].index("/registry/verify") :])
-    audit(browser, "verify")
+    audit(browser, "registry-verify")
     browser.get_by_role("button", name="Confirm").click()
     browser.get_by_text("Your address is confirmed.").wait_for()
 
@@ -162,16 +126,16 @@ def test_register_and_add(browser: Any, registry: str, served: demo_source.Serve
     browser.get_by_label("Address").fill(served.url("nginx"))
     browser.get_by_role("button", name="Preview").click()
     browser.get_by_text("station_000.xml").first.wait_for()
-    audit(browser, "preview")
+    audit(browser, "registry-preview")
     assert not Harvest.objects.exists()
     browser.get_by_role("link", name="Add this source").click()
     assert browser.get_by_label("Address", exact=True).input_value() == served.url("nginx")
     browser.get_by_label("Name", exact=True).fill("Buoys of the bay")
     browser.get_by_label("Organisation", exact=True).select_option(label="PacIOOS")
-    audit(browser, "add")
+    audit(browser, "registry-add")
     browser.get_by_role("button", name="Save").click()
     browser.get_by_role("heading", name="Buoys of the bay").wait_for()
-    audit(browser, "source-new")
+    audit(browser, "registry-source-new")
     assert not HarvestRun.objects.exists(), "not published, so not run"
 
 
@@ -183,15 +147,15 @@ def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Ha
     source.delay = 0.5
     browser.get_by_role("button", name="Harvest now").click()
     browser.get_by_text("This source is not published").wait_for()
-    audit(browser, "harvest-now")
+    audit(browser, "registry-harvest-now")
     browser.get_by_role("button", name="Harvest now").click()
     run = wait_for(lambda: HarvestRun.objects.filter(state="running").first(), what="the run")
     browser.locator("progress[value]").wait_for()
-    picture(browser, "running")
+    picture(browser, "registry-running")
     source.delay = 0
     wait_for(lambda: ended(run), what="the end of the run")
     browser.get_by_text("State: ok").wait_for()
-    audit(browser, "run")
+    audit(browser, "registry-run")
     assert (run.state, run.good, run.bad) == ("ok", 41, 2)
     with browser.expect_download() as download:
         browser.get_by_role("link", name="CSV").click()
@@ -200,9 +164,9 @@ def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Ha
     assert "malformed.xml" in report
 
     browser.get_by_role("link", name="Buoys of the bay").click()
-    audit(browser, "source")
+    audit(browser, "registry-source")
     browser.get_by_role("link", name="Records").click()
-    audit(browser, "records")
+    audit(browser, "registry-records")
     browser.get_by_label("Show").select_option("bad")
     browser.get_by_role("button", name="Show").click()
     assert browser.locator("tbody tr").count() == 2
@@ -210,16 +174,16 @@ def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Ha
     browser.get_by_label("Search").fill("درجة حرارة")
     browser.get_by_role("button", name="Show").click()
     browser.locator("tbody tr a").first.click()
-    audit(browser, "record")
+    audit(browser, "registry-record")
     browser.goto(f"{registry}/registry/records/{Record.objects.get(url__endswith='invalid.xml').pk}")
-    audit(browser, "record-bad")
+    audit(browser, "registry-record-bad")
 
     token = browser.request.post(
         f"{registry}/api/v2/login", form={"email": "maria@example.org", "password": PASSWORD}
     ).json()["data"]
     headers = {"X-Auth-Token": token["authToken"], "X-User-Id": token["userId"]}
     browser.goto(f"{registry}/registry/account")
-    audit(browser, "account")
+    audit(browser, "registry-account")
     browser.get_by_role("button", name="Revoke").click()
     browser.get_by_text("The token was revoked.").wait_for()
     assert browser.request.get(f"{registry}/api/v2/logout", headers=headers).status == 401
@@ -235,7 +199,7 @@ def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: H
     browser.get_by_role("button", name="Cancel").click()
     wait_for(lambda: ended(run), what="the cancellation")
     browser.get_by_text("State: cancelled").wait_for()
-    audit(browser, "cancelled")
+    audit(browser, "registry-cancelled")
     source.delay = 0
     for files in (dict(source.files), dict(list(source.files.items())[:3])):
         source.files = files
@@ -243,14 +207,14 @@ def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: H
         browser.get_by_role("button", name="Harvest now").click()
         wait_for_end()
     browser.get_by_text("shrink_guard").first.wait_for()
-    audit(browser, "shrunk")
+    audit(browser, "registry-shrunk")
     browser.get_by_role("button", name="Accept and run again").click()
     assert (wait_for_end().state, Record.objects.count()) == ("ok", 3)
     for path in ("runs", "records", "edit", "delete"):
         browser.goto(f"{registry}/registry/sources/{harvest.uid}/{path}")
         audit(browser, path)
     browser.goto(f"{registry}/registry/sources")
-    audit(browser, "sources")
+    audit(browser, "registry-sources")
     browser.goto(f"{registry}/registry/nothing")
     audit(browser)
 
@@ -268,11 +232,11 @@ def test_without_scripts(plain: Any, registry: str, member: User, harvest: Harve
     plain.get_by_label("Organisation", exact=True).select_option(label="PacIOOS")
     plain.get_by_role("button", name="Save").click()
     plain.get_by_role("alert").first.wait_for()
-    picture(plain, "add-error-320")
+    picture(plain, "registry-add-error-320")
     plain.goto(f"{registry}/registry/sources/{harvest.uid}")
     plain.get_by_role("button", name="Harvest now").click()
     plain.get_by_text("State: ok").wait_for()  # the page refreshes itself by <meta>
-    picture(plain, "run-plain-320")
+    picture(plain, "registry-run-plain-320")
     plain.goto(f"{registry}/registry/sources/{harvest.uid}")
     plain.get_by_role("link", name="Delete").click()
     plain.get_by_role("button", name="Delete").click()
@@ -294,7 +258,7 @@ def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> No
         return browser.locator(".field-history").get_by_text(re.compile(r"\d+ of 43")).count() > 0
 
     wait_for(shows_progress, what="progress")
-    picture(browser, "admin-running")
+    picture(browser, "registry-admin-running")
     browser.get_by_role("button", name="Cancel the run").click()
     wait_for(lambda: ended(run), what="the cancellation")
     assert run.state == "cancelled"
@@ -315,13 +279,13 @@ def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> No
     assert wait_for_end().state == "ok"
     browser.reload()
     assert browser.locator(".field-good_and_bad meter").count() == 2
-    picture(browser, "admin-harvest")
+    picture(browser, "registry-admin-harvest")
     browser.locator(".field-history a").first.click()
-    picture(browser, "admin-run")
+    picture(browser, "registry-admin-run")
     browser.goto(f"{registry}/admin/registry/harvest/")
-    picture(browser, "admin-harvests")
+    picture(browser, "registry-admin-harvests")
     browser.get_by_role("link", name="Check documents or a source").click()
     browser.get_by_label("or address of a source").fill(harvest.url)
     browser.get_by_role("button", name="Upload").click()
     browser.get_by_text("Whole report (CSV)").wait_for()
-    picture(browser, "admin-check")
+    picture(browser, "registry-admin-check")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-from axe_playwright_python.sync_playwright import Axe
 
 from core.models import User
+from tests.browser.looks import audit, picture
 from tests.usermgmt import world
 from usermgmt.models import ApiLink
 from usermgmt.services import clients, provision
 
 PASSWORD = "quite unguessable 1"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
 
 
 @pytest.fixture
@@ -31,44 +27,11 @@ def portal(web: Any) -> str:
     return str(web.base_url)
 
 
-@pytest.fixture
-def plain(chromium: Any) -> Iterator[Any]:
-    """A page without scripts, at phone width."""
-    context = chromium.browser
-    assert context is None or context  # a persistent context has no browser of its own
-    page = chromium.new_page()
-    session = chromium.new_cdp_session(page)
-    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.set_viewport_size(NARROW)
-    yield page
-    page.close()
-
-
 def log_in(page: Any, base: str, username: str) -> None:
     page.goto(f"{base}/portal/login")
     page.get_by_label("User name or e-mail").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-
-
-def audit(page: Any) -> None:
-    """No violation of WCAG 2.2 A or AA that axe can find, at desktop and phone width; nothing scrolls sideways."""
-    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-    for size in (WIDE, NARROW):
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=rules)
-        told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found.response["violations"]]
-        assert not told, (page.url, size, told)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, (page.url, size, overflow)
-    page.set_viewport_size(WIDE)
-
-
-def picture(page: Any, name: str) -> None:
-    """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder."""
-    folder = os.environ.get("QUINCUNX_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(pathlib.Path(folder) / f"usermgmt-{name}.png"), full_page=True)
 
 
 def fill_client(page: Any, name: str = "Collaborator finder") -> None:
@@ -84,8 +47,7 @@ def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
     world.seed_people()
     world.person("amal", "أمل", "Haddad", password=PASSWORD)
     browser.goto(f"{portal}/portal/")
-    audit(browser)
-    picture(browser, "entrance")
+    audit(browser, "usermgmt-entrance")
     browser.get_by_role("link", name="CyVerse Login").click()
     audit(browser)
     log_in(browser, portal, "amal")
@@ -96,13 +58,11 @@ def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
     summary = browser.get_by_role("alert")
     assert summary.get_by_role("link").count() == 5
     assert browser.evaluate("document.activeElement.id") == "form-errors"
-    audit(browser)
-    picture(browser, "errors")
+    audit(browser, "usermgmt-errors")
     fill_client(browser)
     browser.get_by_role("button", name="Save").click()
     browser.get_by_text("Your client was successfully registered").first.wait_for()
-    audit(browser)
-    picture(browser, "pending")
+    audit(browser, "usermgmt-pending")
     browser.get_by_role("button", name="Log out").click()
 
     browser.goto(f"{portal}/admin/login/?next=/admin/usermgmt/apiclient/")
@@ -110,23 +70,21 @@ def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
     browser.fill("#id_password", PASSWORD)
     browser.click("input[type=submit]")
     browser.get_by_role("link", name="Collaborator finder").click()
-    picture(browser, "review")
+    picture(browser, "usermgmt-review")
     browser.get_by_role("button", name="Approve").click()
     browser.get_by_text("1 approved.").first.wait_for()
-    picture(browser, "queue")
+    picture(browser, "usermgmt-queue")
     browser.context.clear_cookies()
 
     log_in(browser, portal, "amal")
     browser.get_by_role("button", name="Reveal the secret of Collaborator finder").click()
-    audit(browser)
-    picture(browser, "revealed")
+    audit(browser, "usermgmt-revealed")
     key = browser.locator("#shown-key").inner_text()
     secret = browser.locator("#shown-secret").inner_text()
     answer = requests.get(f"{portal}/api/v1/users/username/mgatt", auth=(key, secret), timeout=10)
     assert [user["username"] for user in answer.json()["users"]] == ["mgatto10", "mgatto30"]
     browser.get_by_role("link", name="Collaborator finder", exact=True).click()
-    audit(browser)
-    picture(browser, "client")
+    audit(browser, "usermgmt-client")
 
     browser.goto(f"{portal}/portal/api-clients")
     browser.get_by_role("link", name="Regenerate Keys of Collaborator finder").click()
@@ -149,11 +107,7 @@ def test_every_other_page_is_accessible(browser: Any, portal: str, path: str) ->
 
         provision.request_access(user=user, service=Service.objects.get(slug="atmosphere"))
     browser.goto(f"{portal}/portal/{path}")
-    assert browser.locator("h1").count() == 1
-    audit(browser)
-    picture(browser, path.replace("/", "-"))
-    browser.set_viewport_size(NARROW)
-    picture(browser, path.replace("/", "-") + "-narrow")
+    audit(browser, f"usermgmt-{path.replace('/', '-')}")
 
 
 def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
@@ -163,11 +117,15 @@ def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
     denied = world.pending(owner, name="Denied one")
     clients.deny(denied, actor=User.objects.get(username="reviewer"), reason="Say more.")
     log_in(browser, portal, "amal")
-    picture(browser, "clients")
-    for path in (f"{program.client.pk}/rotate", f"{program.client.pk}/revoke", str(denied.pk), ""):
+    pages = {
+        "clients": "",
+        "rotate": f"{program.client.pk}/rotate",
+        "revoke": f"{program.client.pk}/revoke",
+        "denied": str(denied.pk),
+    }
+    for name, path in pages.items():
         browser.goto(f"{portal}/portal/api-clients/{path}")
-        audit(browser)
-    picture(browser, "clients")
+        audit(browser, f"usermgmt-{name}")
     browser.goto(f"{portal}/portal/reveal/{'x' * 43}")
     browser.get_by_text("This link was used").first.wait_for()
     audit(browser)
@@ -175,7 +133,6 @@ def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
 
 def test_without_scripts(plain: Any, portal: str) -> None:
     """UM48: Portal pages work without scripts."""
-    plain.context.clear_cookies()
     world.person("amal", "Amal", "Haddad", password=PASSWORD)
     log_in(plain, portal, "amal")
     plain.get_by_role("link", name="Register a Client").click()
@@ -185,7 +142,7 @@ def test_without_scripts(plain: Any, portal: str) -> None:
     plain.get_by_role("link", name="Apps & Services").click()
     plain.get_by_role("button", name="Request Access to Coge").click()
     plain.get_by_text("Your request for Coge was recorded").first.wait_for()
-    picture(plain, "no-script")
+    picture(plain, "usermgmt-no-script")
 
 
 def test_by_keyboard(browser: Any, portal: str) -> None:
