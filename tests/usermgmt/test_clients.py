@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
-from datetime import timedelta
+import types
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from core import errors, jobs
 from core.models import Mail, User
+from tests import house
 from tests.usermgmt import world
 from usermgmt.formats import secrets
-from usermgmt.jobs import housekeeping
+from usermgmt.jobs import housekeeping, pairs
 from usermgmt.models import ApiClient, ClientCredential, ClientEvent, RevealTicket
 from usermgmt.services import clients, credentials, leaks
 
@@ -62,6 +65,10 @@ def test_registration() -> None:
     staff = Mail.objects.get(kind="usermgmt.submitted-staff").body
     for text in ("Finds <b>people</b>.", "10.0.0.1, 2001:db8::/48", "amal", f"/admin/usermgmt/apiclient/{client.pk}/"):
         assert text in staff
+    assert "Note:" not in staff
+    receipt = Mail.objects.get(kind="usermgmt.submitted-owner").body
+    assert "within 2 business days" in receipt
+    assert "10.0.0.1, 2001:db8::/48" in receipt
     assert "Finds &lt;b&gt;people" in browser.get(f"/portal/api-clients/{client.pk}").content.decode()
 
 
@@ -165,14 +172,22 @@ def test_moves() -> None:
 
 
 def test_denied_and_resubmitted() -> None:
+    """UM41: the owner reads the reason, edits and resubmits; then the registration is pending as at first."""
     client = world.pending()
     clients.deny(client, actor=world.reviewer(), reason="Say more.")
-    assert "Say more." in Mail.objects.get(kind="usermgmt.denied").body
+    denial = Mail.objects.get(kind="usermgmt.denied").body
+    assert "Say more." in denial
+    assert f"/portal/api-clients/{client.pk}" in denial
     browser = login(client.owner)
     assert "Say more." in browser.get("/portal/api-clients").content.decode()
     browser.post(f"/portal/api-clients/{client.pk}", {**FIELDS, "name": "Better"})
     client.refresh_from_db()
     assert (client.state, client.name) == ("pending", "Better")
+    # It waits for a new decision; the old one is history.
+    assert (client.decision_reason, client.decided_by, client.decided_at) == ("", None, None)
+    assert "Say more." not in browser.get("/portal/api-clients").content.decode()
+    assert "Say more." in browser.get(f"/portal/api-clients/{client.pk}").content.decode()
+    assert Mail.objects.filter(kind="usermgmt.submitted-staff").count() == 2
 
 
 def sent(kind: str) -> Any:
@@ -211,6 +226,67 @@ def test_approval_and_reveal() -> None:
     assert Client().get(SEARCH, HTTP_AUTHORIZATION=world.basic(key, secret)).status_code == 404
     assert owner.post(path).status_code == 404
     assert "cvs_" not in re.sub(r"cvs_\w{4}…\w{4}", "", owner.get("/portal/api-clients").content.decode())
+
+
+def test_a_link_ends_after_seven_days() -> None:
+    """UM42: the reveal link is valid for seven days, and a link whose pair was revealed shows nothing."""
+    client = world.pending()
+    clients.approve(client, actor=world.reviewer())
+    credential = client.credentials.get()
+    first, second = pairs.ticket(credential), pairs.ticket(credential)
+    ends = [ticket.expires_at - timezone.now() for ticket in credential.tickets.all()]
+    assert all(timedelta(days=6, hours=23) < end <= timedelta(days=7) for end in ends)
+    RevealTicket.objects.update(expires_at=F("expires_at") - timedelta(days=7))
+    assert login(client.owner).post(f"/portal/reveal/{first}").status_code == 404
+    RevealTicket.objects.update(expires_at=F("expires_at") + timedelta(days=7))
+    shown = credentials.reveal(first, owner=client.owner)
+    for _ in range(2):
+        assert login(client.owner).post(f"/portal/reveal/{second}").status_code == 404
+    works = Client().get(SEARCH, HTTP_AUTHORIZATION=world.basic(shown.credential.key, shown.secret))
+    assert works.status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_link_and_button_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UM42: the mailed link and the dashboard's button at the same moment show one secret, and neither dies of it."""
+    client = world.pending()
+    clients.approve(client, actor=world.reviewer())
+    credential = client.credentials.get()
+    token = pairs.ticket(credential)
+    shown: list[Any] = []
+
+    def follow() -> None:
+        try:
+            shown.append(credentials.reveal(token, owner=client.owner))
+        except errors.NotFound:
+            shown.append(None)
+        finally:
+            connection.close()
+
+    following = threading.Thread(target=follow)
+
+    def now() -> datetime:
+        if not following.ident:
+            following.start()  # our transaction has the pair, and next the links to it
+            house.wait_for(is_waiting, what="the link to wait for the button", timeout=20)
+        return timezone.now()
+
+    monkeypatch.setattr(credentials, "timezone", types.SimpleNamespace(now=now))
+    button = credentials.reveal_own(credential.pk, owner=client.owner)
+    following.join(30)
+    assert shown == [None]
+    works = Client().get(SEARCH, HTTP_AUTHORIZATION=world.basic(button.credential.key, button.secret))
+    assert works.status_code == 404
+
+
+def is_waiting() -> bool:
+    """Whether a session of the test database waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -336,6 +412,26 @@ def test_rotate_page() -> None:
     assert program.get(SEARCH).status_code == 401
 
 
+@pytest.mark.parametrize(("overlap", "hours"), [("24", 24), ("168", 7 * 24)])
+def test_rotate_page_with_overlap(overlap: str, hours: int) -> None:
+    """UM30: the old pair is valid 24 hours or 7 days more; a re-submit rotates nothing; the mail tells until when."""
+    program = world.program()
+    browser = login(program.client.owner)
+    path = f"/portal/api-clients/{program.client.pk}/rotate"
+    response = browser.post(path, {"seen": program.credential.pk, "overlap": overlap})
+    assert response["Cache-Control"] == "no-store"
+    assert len(re.findall(r"cvs_\w{42}", response.content.decode())) == 1
+    old = ClientCredential.objects.get(pk=program.credential.pk)
+    assert old.expires_at is not None
+    assert abs(old.expires_at - timezone.now() - timedelta(hours=hours)) < timedelta(minutes=1)
+    assert program.get(SEARCH).status_code == 404
+    browser.post(path, {"seen": program.credential.pk, "overlap": overlap})
+    assert program.client.credentials.filter(revoked_at=None).count() == 2
+    (notice,) = Mail.objects.filter(kind="usermgmt.rotated")
+    assert f"{old.expires_at:%Y-%m-%d %H:%M} UTC" in notice.body
+    assert "cvs_" not in notice.body
+
+
 def test_a_change_of_an_approved_client() -> None:
     """UM41: old values stay live until staff accept."""
     program = world.program(name="Finder")
@@ -382,8 +478,6 @@ def test_a_leaked_secret() -> None:
 def test_an_expired_ticket() -> None:
     client = world.pending()
     clients.approve(client, actor=world.reviewer())
-    from usermgmt.jobs import pairs
-
     token = pairs.ticket(client.credentials.get())
     RevealTicket.objects.update(expires_at=timezone.now())
     with pytest.raises(errors.NotFound):

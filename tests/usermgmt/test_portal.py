@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends import db as sessions
 from django.core import mail as django_mail
 from django.test import Client
+from django.utils import timezone
 
 from core import jobs
 from core.models import EmailAddress, Mail, User
@@ -67,6 +70,37 @@ def test_the_dashboard() -> None:
     assert f"cvs_{program.secret[4:8]}…{program.secret[-4:]}" in page
     assert program.secret not in page
     assert "Pending Client Registrations" not in page
+
+
+def test_the_lists_of_clients() -> None:
+    """UM50: each list of the tab *API Clients* tells what the contract names, row by row."""
+    owner = world.person("amal")
+    denied = world.pending(owner, name="Denied one")
+    clients.deny(denied, actor=world.reviewer(), reason="Say more.")
+    waiting = world.pending(owner, name="Waiting one")
+    program = world.program(owner, name="Working one")
+    ends = timezone.now() + timedelta(days=10)
+    clients.narrow(program.client, actor=world.reviewer(), scopes=["users:search"], expires_at=ends)
+    page = login(owner).get("/portal/api-clients").content.decode()
+    for jump in ("#pending", "#mine", "#apis"):
+        assert f'href="{jump}"' in page
+        assert f'id="{jump[1:]}"' in page
+    pending, mine, apis = (re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for table in page.split("<table")[1:])
+    heads = [re.findall(r'<th scope="col">(.*?)</th>', rows[0]) for rows in (pending, mine, apis)]
+    assert heads == [
+        ["Client", "API", "Maintainer", "Status", "Reason", "Date"],
+        ["Client", "API", "Your Key", "Your Secret", "Created", "Last used", "Expires", "Keys"],
+        ["API", "Maintainer", "Description", "More"],
+    ]
+    day = f"{timezone.now():%Y-%m-%d}"
+    assert [re.sub(r"<.*?>|\s+", " ", row).split() for row in pending[1:]] == [
+        ["Denied", "one", "User", "API", "Support", "Denied", "Say", "more.", day],
+        ["Waiting", "one", "User", "API", "Support", "Pending", "–", day],
+    ]
+    shown = f"cvs_{program.secret[4:8]}…{program.secret[-4:]}"
+    told = ["Working", "one", "User", "API", program.key, shown, day, "never", f"{ends:%Y-%m-%d}", f"{ends:%H:%M}"]
+    assert re.sub(r"<.*?>|\s+", " ", mine[1]).split()[: len(told)] == told
+    assert waiting.credentials.count() == 0
 
 
 @pytest.mark.parametrize("verb", ["", "/regenerate", "/rotate", "/revoke"])
@@ -193,6 +227,59 @@ def test_refused_registrations(field: str, value: str) -> None:
     assert response.status_code == 400
     assert f'href="#id_{field}"' in response.content.decode()
     assert not User.objects.exists()
+
+
+def test_errors_are_bound_to_their_fields() -> None:
+    """UM48: a field in error says so, and is described by its help and its message."""
+    page = Client().post("/portal/register", {**REGISTER, "username": "Amal"}).content.decode()
+    (field,) = re.findall(r'<input[^>]*name="username"[^>]*>', page)
+    assert 'aria-invalid="true"' in field
+    (described,) = re.findall(r'aria-describedby="([^"]+)"', field)
+    assert described.split() == ["id_username_helptext", "id_username_error"]
+    for name in described.split():
+        assert page.count(f'id="{name}"') == 1
+    for name in REGISTER:
+        assert page.count(f'<label for="id_{name}"') == 1
+    (email,) = re.findall(r'<input[^>]*name="email"[^>]*>', page)
+    assert "aria-invalid" not in email
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_confirmation_ends_after_a_day() -> None:
+    """UM48: the mailed link is valid for 24 hours."""
+    browser = Client()
+    browser.post("/portal/register", REGISTER)
+    (link,) = links("register")
+    check = AddressCheck.objects.get()
+    assert abs(check.expires_at - timezone.now() - timedelta(hours=24)) < timedelta(minutes=1)
+    AddressCheck.objects.update(expires_at=timezone.now())
+    assert (browser.get(link).status_code, browser.post(link).status_code) == (404, 404)
+    assert not User.objects.get(username="amal-h").is_active
+
+
+def test_sessions() -> None:
+    """UM49: cookies are HttpOnly and SameSite=Lax, renewed at login; a change of password ends other logins."""
+    user = world.person("amal", password="quite unguessable 1")
+    form = {"username": "amal", "password": "quite unguessable 1"}
+    browsers = [Client(), Client()]
+    for browser in browsers:
+        planted = sessions.SessionStore()
+        planted.create()
+        browser.cookies["sessionid"] = planted.session_key
+        cookie = browser.post("/portal/login", form).cookies["sessionid"]
+        assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+        assert cookie.value != planted.session_key
+        assert not planted.exists(planted.session_key)
+        assert browser.get("/portal/profile").status_code == 200
+    changed = {
+        "old_password": "quite unguessable 1",
+        "new_password1": "another long phrase",
+        "new_password2": "another long phrase",
+    }
+    assert browsers[0].post("/portal/password", changed)["Location"] == "/portal/profile"
+    assert browsers[0].get("/portal/profile").status_code == 200
+    assert browsers[1].get("/portal/profile")["Location"].startswith("/portal/login")
+    assert User.objects.get(pk=user.pk).check_password("another long phrase")
 
 
 def test_forms_that_mail_are_throttled() -> None:

@@ -87,9 +87,9 @@ def approved(client: ApiClient, credential: ClientCredential) -> None:
 
 def render_approved(row: Mail) -> str:
     """Compose the approval mail; the ticket or secret it makes commits only when the mail went out."""
-    credential = ClientCredential.objects.select_related("client__owner", "client__api").get(
-        pk=json.loads(row.body)["credential"]
-    )
+    # Locked: the secret may be asked for on the dashboard at this moment.
+    waiting = ClientCredential.objects.select_for_update(of=("self",)).select_related("client__owner", "client__api")
+    credential = waiting.get(pk=json.loads(row.body)["credential"])
     facts: dict[str, Any] = {"client": credential.client, "credential": credential}
     is_open = credential.revoked_at is None and credential.secret_hmac is None
     if is_open and settings.USERMGMT_EMAIL_SECRET:

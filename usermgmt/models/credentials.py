@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -39,6 +41,11 @@ class ClientCredential(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the pair stops working by itself: its own end or its client's, whichever comes first."""
+        return min(filter(None, (self.expires_at, self.client.expires_at)), default=None)
 
 
 class RevealTicket(links.SingleUse):

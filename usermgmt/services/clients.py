@@ -69,7 +69,8 @@ def resubmit(client: ApiClient, *, form: Form, address: network_lists.Address | 
         _save(locked)
         _set_networks(locked, cidrs)
         if before == State.DENIED:
-            _move(locked, to=State.PENDING, submitted_at=timezone.now(), reminded_at=None, escalated_at=None)
+            fresh: dict[str, Any] = dict.fromkeys(("reminded_at", "escalated_at", "decided_by", "decided_at"))
+            _move(locked, to=State.PENDING, submitted_at=timezone.now(), decision_reason="", **fresh)
             mails.submitted(locked, networks=cidrs)
         action = "resubmitted" if before == State.DENIED else "edited"
         history.note(

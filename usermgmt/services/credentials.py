@@ -36,36 +36,50 @@ def reveal(token: str, *, owner: User) -> Shown:
     Raises `errors.NotFound` for a foreign, unknown, used or expired link, or a pair that is no longer live.
     """
     with transaction.atomic():
-        ticket = _ticket(token, owner=owner, lock=True)
-        if ticket is None:
+        ticket = _ticket(token, owner=owner)
+        # The pair is locked before its tickets, as by `reveal_own`: two who show it at once do not wait in a ring.
+        credential = _unarmed(ticket.credential_id, owner=owner) if ticket else None
+        if credential is None:
             raise errors.NotFound(code="no_ticket")
-        ticket.used_at = timezone.now()
-        ticket.save(update_fields=["used_at"])
-        secret = pairs.arm(ticket.credential)
-        history.note(ticket.credential.client, actor=owner, action="secret revealed")
-        return Shown(ticket.credential, secret)
+        return _show(credential, owner=owner)
 
 
 def is_revealable(token: str, *, owner: User) -> bool:
     """Tell whether `reveal` would show a secret; looking at the link changes nothing."""
-    return _ticket(token, owner=owner, lock=False) is not None
+    return _ticket(token, owner=owner) is not None
 
 
 def reveal_own(credential_id: int, *, owner: User) -> Shown:
     """Generate and return the secret of one's own pair that never had one (the dashboard's *Reveal* button)."""
     with transaction.atomic():
-        credential = (
-            ClientCredential.objects.select_for_update(of=("self",))
-            .select_related("client")
-            .filter(pk=credential_id, client__owner=owner, secret_hmac=None, revoked_at=None)
-            .first()
-        )
-        if credential is None or credential.client.state != ApiClient.State.APPROVED:
+        credential = _unarmed(credential_id, owner=owner)
+        if credential is None:
             raise errors.NotFound(code="no_credential")
-        RevealTicket.objects.filter(credential=credential, used_at=None).update(used_at=timezone.now())
-        secret = pairs.arm(credential)
-        history.note(credential.client, actor=owner, action="secret revealed")
-        return Shown(credential, secret)
+        return _show(credential, owner=owner)
+
+
+def _unarmed(credential_id: int, *, owner: User) -> ClientCredential | None:
+    """A pair of the owner's approved client whose secret nobody has seen yet, locked."""
+    return (
+        ClientCredential.objects.select_for_update(of=("self",))
+        .select_related("client")
+        .filter(
+            pk=credential_id,
+            client__owner=owner,
+            client__state=ApiClient.State.APPROVED,
+            secret_hmac=None,
+            revoked_at=None,
+        )
+        .first()
+    )
+
+
+def _show(credential: ClientCredential, *, owner: User) -> Shown:
+    """Generate the secret of a locked pair; every link to it ends."""
+    RevealTicket.objects.filter(credential=credential, used_at=None).update(used_at=timezone.now())
+    secret = pairs.arm(credential)
+    history.note(credential.client, actor=owner, action="secret revealed")
+    return Shown(credential, secret)
 
 
 def regenerate(client: ApiClient, *, seen: int, actor: User, address: networks.Address | None = None) -> Shown | None:
@@ -144,18 +158,17 @@ def _lock(client: ApiClient) -> ApiClient:
     return locked
 
 
-def _ticket(token: str, *, owner: User, lock: bool) -> RevealTicket | None:
-    tickets = RevealTicket.objects.select_related("credential__client")
-    if lock:
-        tickets = tickets.select_for_update(of=("self",))
-    return tickets.filter(
+def _ticket(token: str, *, owner: User) -> RevealTicket | None:
+    tickets = RevealTicket.objects.filter(
         token_sha256=secrets.token_digest(token),
         used_at=None,
         expires_at__gt=timezone.now(),
+        credential__secret_hmac=None,
         credential__revoked_at=None,
         credential__client__owner=owner,
         credential__client__state=ApiClient.State.APPROVED,
-    ).first()
+    )
+    return tickets.first()
 
 
 def _words(overlap: timedelta) -> str:
