@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from core.models import User
 from tests.usermgmt import world
-from usermgmt.models import AccessToken, ClientCredential
+from usermgmt.models import AccessToken, ClientCredential, ServiceRequest
 from usermgmt.selectors import directory
 from usermgmt.services import clients, credentials
 
@@ -99,9 +99,13 @@ def test_bad_tokens(program: world.Program) -> None:
     token = world.token(program).json()["access_token"]
     assert auth(get(HTTP_AUTHORIZATION="Bearer nonsense")) == "Invalid Access Token"
     AccessToken.objects.update(expires_at=timezone.now())
-    response = get(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert auth(response) == "Invalid Access Token"
-    assert 'Bearer realm="User API", error="invalid_token"' in response["WWW-Authenticate"]
+    expired = get(HTTP_AUTHORIZATION=f"Bearer {token}")
+    revoked = world.token(program).json()["access_token"]
+    world.post_form("/oauth2/revoke", {"token": revoked}, HTTP_AUTHORIZATION=program.basic)
+    for response in (expired, get(HTTP_AUTHORIZATION=f"Bearer {revoked}"), get(HTTP_AUTHORIZATION="Bearer nonsense")):
+        assert auth(response) == "Invalid Access Token"
+        assert response["WWW-Authenticate"].endswith('Bearer realm="User API", error="invalid_token"')
+    assert "error=" not in get()["WWW-Authenticate"]
 
 
 def test_missing_scope(program: world.Program) -> None:
@@ -116,6 +120,30 @@ def test_missing_scope(program: world.Program) -> None:
         403,
         'Bearer realm="User API", error="insufficient_scope"',
     )
+
+
+def test_missing_scope_of_adding(program: world.Program) -> None:
+    """UM6: scope missing; a client that may only search adds no service, nor does a token that may only search."""
+    world.service("coge")
+    world.person("mgatto")
+    token = world.token(program, scope="users:search").json()["access_token"]
+    refused = [Client().post(ADD, HTTP_AUTHORIZATION=f"Bearer {token}")]
+    clients.narrow(program.client, actor=world.reviewer(), scopes=["users:search"])
+    refused.append(program.call("post", ADD))
+    assert [response.status_code for response in refused] == [403, 403]
+    for response in refused:
+        assert response.json() == {"error": {"Auth": "API Client not permitted to use this resource"}}
+    assert refused[0]["WWW-Authenticate"] == 'Bearer realm="User API", error="insufficient_scope"'
+    assert not ServiceRequest.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["get", "head", "delete", "patch", "options", "trace"])
+def test_methods_of_adding(method: str) -> None:
+    """UM6: GET, HEAD, DELETE … on `/service/…/add/…` are 405 with text and `Allow`, even without credentials."""
+    response = getattr(Client(), method)(ADD)
+    assert (response.status_code, response["Allow"]) == (405, "POST, PUT")
+    message = b'{"error":{"HTTP":"Method not supported; only POST and PUT requests are accepted"}}'
+    assert response.content == (b"" if method == "head" else message)
 
 
 def test_a_token_of_less_scope(program: world.Program) -> None:
@@ -234,6 +262,20 @@ def test_plain_http(method: str, path: str) -> None:
             response = getattr(Client(), method)(form)
             assert (response.status_code, response.content) == (403, b'{"error":{"HTTP":"SSL required"}}')
         assert getattr(Client(), method)(path, secure=True).status_code != 403
+
+
+def test_no_redirect_to_https(program: world.Program) -> None:
+    """UM10: where pages redirect to https, API paths answer 403 themselves; a trusted proxy's word for https counts."""
+    secured = {"SECURE_SSL_REDIRECT": True, "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}
+    with override_settings(USERMGMT_REQUIRE_HTTPS=True, **secured):
+        assert Client().get("/portal/")["Location"] == "https://testserver/portal/"
+        for method, path in (("get", SEARCH), ("post", ADD), ("post", "/oauth2/token"), ("post", "/oauth2/revoke")):
+            for form in (path, path + "/"):
+                assert getattr(Client(), method)(form).status_code == 403
+        assert program.get(SEARCH, HTTP_X_FORWARDED_PROTO="https").status_code == 404
+        assert program.get(SEARCH, HTTP_X_FORWARDED_PROTO="http").status_code == 403
+    with override_settings(USERMGMT_REQUIRE_HTTPS=True):
+        assert program.get(SEARCH, HTTP_X_FORWARDED_PROTO="https").status_code == 403
 
 
 def test_a_pair_sent_in_clear_is_reported(program: world.Program, mailoutbox: Any) -> None:

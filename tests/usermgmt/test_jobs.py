@@ -12,6 +12,7 @@ from django.utils import timezone
 from core import jobs, mail
 from core.models import Job, Mail, User
 from tests.usermgmt import world
+from usermgmt.formats import workdays
 from usermgmt.jobs import calls, housekeeping
 from usermgmt.models import (
     AccessToken,
@@ -66,19 +67,20 @@ def test_a_mail_that_is_given_up() -> None:
     assert "usermgmt.denied" in alert.body
 
 
+@override_settings(USERMGMT_STAFF_EMAIL=["staff@example.org"], USERMGMT_ESCALATION_EMAIL=["boss@example.org"])
 def test_reminders() -> None:
-    """UM43: each reminder once."""
+    """UM43: each reminder once: after one business day to staff, after two to the escalation address."""
     client = world.pending()
-    assert housekeeping.remind() == 0
-    ApiClient.objects.update(submitted_at=timezone.now() - timedelta(days=3, hours=12))
-    told = housekeeping.remind()
-    assert told in (1, 2)
-    assert housekeeping.remind() == 0
-    ApiClient.objects.update(submitted_at=timezone.now() - timedelta(days=8))
-    assert told + housekeeping.remind() == 2
-    assert housekeeping.remind() == 0
-    counts = [Mail.objects.filter(kind=f"usermgmt.{kind}").count() for kind in ("reminder", "escalation")]
-    assert counts == [1, 1]
+    kinds = ("usermgmt.reminder", "usermgmt.escalation")
+    seen = []
+    for days, minutes in ((1, 5), (1, -5), (1, -5), (2, 5), (2, -5), (2, -5)):
+        # Five minutes short of so many business days, or past them.
+        waiting_since = workdays.before(timezone.now(), days) + timedelta(minutes=minutes)
+        ApiClient.objects.update(submitted_at=waiting_since)
+        housekeeping.remind()
+        seen.append(list(Mail.objects.filter(kind__in=kinds).order_by("pk").values_list("kind", "to")))
+    first, second = (kinds[0], "staff@example.org"), (kinds[1], "boss@example.org")
+    assert seen == [[], [first], [first], [first], [first, second], [first, second]]
     clients.approve(client, actor=world.reviewer())
     ApiClient.objects.update(reminded_at=None)
     assert housekeeping.remind() == 0

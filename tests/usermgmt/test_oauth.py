@@ -106,6 +106,10 @@ def test_the_address_counts(program: world.Program) -> None:
     token = world.token(program).json()["access_token"]
     response = Client().get(SEARCH, HTTP_AUTHORIZATION=f"Bearer {token}", **away)
     assert response.json() == {"error": {"Auth": "Unrecognized API Client"}}
+    # Approval is looked at first, as everywhere.
+    clients.suspend(program.client, actor=world.reviewer())
+    response = world.post_form(f"{TOKEN}/", GRANT, HTTP_AUTHORIZATION=program.basic, **away)
+    assert refusal(response) == (400, "unauthorized_client")
 
 
 @pytest.mark.parametrize("path", [TOKEN, "/oauth2/revoke", "/oauth2/introspect"])
@@ -130,14 +134,21 @@ def test_suspension_and_revocation(program: world.Program) -> None:
     told = ask("/oauth2/introspect", mine).json()
     assert list(told) == ["active", "client_id", "scope", "token_type", "iat", "exp"]
     assert (told["active"], told["client_id"], told["exp"] - told["iat"]) == (True, program.key, 3600)
+    assert abs(told["iat"] - timezone.now().timestamp()) < 60
+    assert told["scope"] == "users:search services:add"
+    assert ask("/oauth2/introspect/", mine).json() == told
     assert ask("/oauth2/introspect", foreign).content == b'{"active":false}'
     assert ask("/oauth2/introspect", "cvt_unknown").content == b'{"active":false}'
     for token in (foreign, "cvt_unknown"):
         response = ask("/oauth2/revoke", token)
         assert (response.status_code, response.content) == (200, b"")
     assert use(foreign) == 404
-    ask("/oauth2/revoke", mine)
+    ask("/oauth2/revoke/", mine)
     assert use(mine) == 401
+    assert ask("/oauth2/introspect", mine).content == b'{"active":false}'
+    late = world.token(program).json()["access_token"]
+    AccessToken.objects.filter(sha256=secrets.token_digest(late)).update(expires_at=timezone.now())
+    assert ask("/oauth2/introspect", late).content == b'{"active":false}'
     clients.suspend(other.client, actor=world.reviewer())
     assert use(foreign) == 401
     clients.reinstate(ApiClient.objects.get(pk=other.client.pk), actor=world.reviewer())

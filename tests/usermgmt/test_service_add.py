@@ -50,6 +50,35 @@ def test_names_as_typed(program: world.Program) -> None:
     )
 
 
+@pytest.mark.parametrize("method", ["post", "put"])
+def test_both_spellings_do_the_same(program: world.Program, method: str) -> None:
+    """UM10: with and without a slash at the end, POST and PUT add the service."""
+    world.service("coge")
+    world.person("mgatto")
+    slashed = add(program, "coge", "mgatto/", method=method)
+    assert slashed.content == b'{"service":["Request to add coge to mgatto\'s account was successful."]}'
+    for username in ("mgatto", "mgatto/"):
+        assert add(program, "coge", username, method=method).status_code == 400
+    assert ServiceRequest.objects.count() == 1
+
+
+def test_headers_of_every_answer(program: world.Program) -> None:
+    """UM12: the headers of 2.4 are on the answers of `/service` as well, but they accept no ranges."""
+    world.service("coge")
+    world.person("mgatto")
+    answers = [add(program), add(program), add(program, "none"), add(program, method="get")]
+    answers += [add(program, HTTP_AUTHORIZATION=""), program.get("/api/v1/service/nosuch")]
+    assert [answer.status_code for answer in answers] == [200, 400, 404, 405, 401, 404]
+    for answer in answers:
+        assert answer["Content-Type"] == "application/json"
+        assert answer["Cache-Control"] == "no-cache, max-age=0"
+        assert answer["Expires"].endswith("GMT")
+        assert answer["Vary"] == "Accept-Encoding, User-Agent"
+        assert int(answer["Content-Length"]) == len(answer.content)
+        assert "Accept-Ranges" not in answer
+        assert not answer.cookies
+
+
 def test_what_is_unknown(program: world.Program) -> None:
     """UM6: service unknown, disabled or outside the client's list; user unknown, unvalidated or inactive."""
     world.service("off", is_enabled=False)
