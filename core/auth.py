@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from django.db.models import Q, QuerySet
@@ -22,18 +22,49 @@ from core.models import ApiToken, User
 Shape = Literal["hex40", "url43"]
 TOUCH_EVERY = timedelta(minutes=5)
 
+
+class Uses:
+    """Which uses of tokens this process has to note: one of each token in `every`.
+
+    The statement that reads a token writes only when that is due: planning to write would slow every other request.
+    Forgetting, as beyond ``most`` tokens, costs no more than that.
+    """
+
+    def __init__(self, *, every: timedelta = TOUCH_EVERY, most: int = 10_000) -> None:
+        self.every, self.most = every, most
+        self._due: dict[bytes | str, datetime] = {}
+
+    def is_due(self, key: bytes | str, now: datetime) -> bool:
+        due = self._due.get(key)
+        return due is None or due <= now
+
+    def noted(self, key: bytes | str, now: datetime, *, last: datetime | None) -> None:
+        """The use was noted unless it had been shortly before, at ``last``."""
+        if len(self._due) >= self.most:
+            self._due.clear()
+        is_recent = last is not None and last >= now - self.every
+        self._due[key] = (last if last is not None and is_recent else now) + self.every
+
+    def forget(self) -> None:
+        """Take every use for due."""
+        self._due.clear()
+
+
+USES: Final = Uses()
+
 _USER_FIELDS: Final = [field.attname for field in User._meta.concrete_fields]
 _OWNER: Final = ", ".join(f'u."{field.column}" AS "owner_{field.attname}"' for field in User._meta.concrete_fields)
 _RESOLVE: Final = f"""
-WITH found AS (
-    SELECT t.* FROM {ApiToken._meta.db_table} t JOIN {User._meta.db_table} u ON u.id = t.user_id
-    WHERE t.audience = %(audience)s AND t.sha256 = %(sha256)s AND u.is_active
-        AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
-), noted AS (
+SELECT t.*, {_OWNER} FROM {ApiToken._meta.db_table} t JOIN {User._meta.db_table} u ON u.id = t.user_id
+WHERE t.audience = %(audience)s AND t.sha256 = %(sha256)s AND u.is_active
+    AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
+"""
+_RESOLVE_AND_NOTE: Final = f"""
+WITH found AS ({_RESOLVE}), noted AS (
     UPDATE {ApiToken._meta.db_table} t SET last_used_at = %(now)s FROM found
     WHERE t.id = found.id AND (t.last_used_at IS NULL OR t.last_used_at < %(stale)s)
 )
-SELECT found.*, {_OWNER} FROM found JOIN {User._meta.db_table} u ON u.id = found.user_id
+SELECT * FROM found
 """
 
 
@@ -85,13 +116,17 @@ def resolve_token(audience: str, secret: str) -> ApiToken | None:
 
     It also notes the use, at most every five minutes.
     """
-    now = timezone.now()
-    values = {"audience": audience, "sha256": digest(secret), "now": now, "stale": now - TOUCH_EVERY}
-    found = next(iter(ApiToken.objects.raw(_RESOLVE, values)), None)
-    if found is not None:
-        found.user = User.from_db(
-            found._state.db, _USER_FIELDS, [found.__dict__.pop(f"owner_{name}") for name in _USER_FIELDS]
-        )
+    now, key = timezone.now(), digest(secret)
+    values = {"audience": audience, "sha256": key, "now": now, "stale": now - TOUCH_EVERY}
+    is_due = USES.is_due(key, now)
+    found = next(iter(ApiToken.objects.raw(_RESOLVE_AND_NOTE if is_due else _RESOLVE, values)), None)
+    if found is None:
+        return None
+    if is_due:
+        USES.noted(key, now, last=found.last_used_at)
+    found.user = User.from_db(
+        found._state.db, _USER_FIELDS, [found.__dict__.pop(f"owner_{name}") for name in _USER_FIELDS]
+    )
     return found
 
 

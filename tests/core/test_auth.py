@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import make_password
+from django.db import connection
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import auth
@@ -53,12 +55,42 @@ def test_only_the_newest_tokens_are_kept(amal: User) -> None:
 
 
 def test_last_use_is_written_at_most_every_five_minutes(amal: User) -> None:
-    token, secret = auth.issue_token(amal, audience="exports")
-    auth.resolve_token("exports", secret)
-    first = ApiToken.objects.get(pk=token.pk).last_used_at
-    auth.resolve_token("exports", secret)
-    assert first is not None
-    assert ApiToken.objects.get(pk=token.pk).last_used_at == first
+    _, secret = auth.issue_token(amal, audience="exports")
+    long_ago = timezone.now() - timedelta(hours=1)
+
+    def use(last: datetime | None) -> tuple[list[str], datetime | None]:
+        """The words of the one statement, and the last use that is noted then."""
+        ApiToken.objects.update(last_used_at=last)
+        with CaptureQueriesContext(connection) as queries:
+            found = auth.resolve_token("exports", secret)
+        assert found is not None
+        assert found.user == amal
+        (query,) = queries.captured_queries
+        return [word for word in ("SELECT", "UPDATE") if word in query["sql"]], ApiToken.objects.get().last_used_at
+
+    for last in (None, long_ago):
+        auth.USES.forget()
+        words, noted = use(last)
+        assert words == ["SELECT", "UPDATE"]
+        assert noted is not None
+        assert noted > long_ago
+        assert use(long_ago) == (["SELECT"], long_ago), "this process has noted it"
+    auth.USES.forget()
+    recent = timezone.now() - timedelta(minutes=4)
+    assert use(recent) == (["SELECT", "UPDATE"], recent), "another process has noted it"
+    assert use(recent) == (["SELECT"], recent)
+
+
+def test_a_use_is_due_five_minutes_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses, now = auth.Uses(most=2), timezone.now()
+    assert uses.is_due("a", now)
+    uses.noted("a", now, last=None)
+    uses.noted("b", now, last=now - timedelta(minutes=4))
+    later = now + timedelta(minutes=1)
+    assert [uses.is_due(key, later) for key in ("a", "b", "c")] == [False, True, True]
+    assert uses.is_due("a", now + timedelta(minutes=5))
+    uses.noted("c", now, last=now - timedelta(hours=1))
+    assert [uses.is_due(key, later) for key in ("a", "c")] == [True, False], "only so many are remembered"
 
 
 def test_a_new_password_revokes_tokens_and_a_silent_rehash_does_not(amal: User) -> None:

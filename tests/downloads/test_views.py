@@ -609,6 +609,12 @@ def test_statements_of_each_path(client: Client) -> None:
     assert len(statements(context)) <= 2, statements(context)
 
 
+def unused(user: User) -> None:
+    """Have the next use of the account's tokens noted."""
+    user.api_tokens.update(last_used_at=None)
+    auth.USES.forget()
+
+
 @pytest.mark.parametrize("has_quota", [False, True])
 def test_statements_with_a_key(client: Client, has_quota: bool) -> None:
     """D47: the limits on SQL statements hold with an API key too, the note of its use and its quota among them."""
@@ -619,7 +625,7 @@ def test_statements_with_a_key(client: Client, has_quota: bool) -> None:
     headers = {"Authorization": f"Token {secret}"}
 
     def count(path: str) -> int:
-        user.api_tokens.update(last_used_at=None)
+        unused(user)
         with CaptureQueriesContext(connection) as context:
             assert client.get(path, headers=headers).status_code == 200
         assert user.api_tokens.filter(last_used_at=None).count() == 0
@@ -649,7 +655,7 @@ def test_statements_with_an_email(client: Client, settings: Any, lane: str, has_
 
     def ask(path: str, query: str, **more: str) -> tuple[int, dict[str, Any]]:
         if has_key:
-            user.api_tokens.update(last_used_at=None)
+            unused(user)
         with CaptureQueriesContext(connection) as context:
             sent = urllib.parse.urlencode({"query": query, "email": "a@example.org"} | more)
             answer = client.get(f"{path}?{sent}", headers=headers)
@@ -690,7 +696,7 @@ def test_statements_of_the_list(client: Client) -> None:
     headers = {"Authorization": f"Token {secret}"}
     for query in (ACER, "{}"):
         client.get(url(query), headers=headers)
-    user.api_tokens.update(last_used_at=None)
+    unused(user)
     with CaptureQueriesContext(connection) as context:
         found = client.get("/v2/downloads?limit=1", headers=headers).json()
     assert (found["itemCount"], len(found["items"])) == (2, 1)

@@ -16,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from core import auth
 from core.models import ApiToken, User
 from registry.demo import source as demo_source
 from registry.formats import samples, waf
@@ -265,16 +266,24 @@ def test_folder_queries(client: Client, add_harvest: Add, owner: User) -> None:
     for number in range(20):
         add_harvest("nginx", url=f"http://h{number}.example.org/")
     headers = pair(client)
-    client.head("/api/v2/logout", **headers)
+
+    def unused() -> None:
+        """Have the next use of the token noted: that costs no statement."""
+        ApiToken.objects.update(last_used_at=timezone.now() - timedelta(hours=1))
+        auth.USES.forget()
+
     for extra, most in (({}, 2), (headers, 3)):
+        unused()
         with CaptureQueriesContext(connection) as queries:
             assert client.get("/api/v1/Harvests", **extra).status_code == 200
         assert len(queries) <= most
-    with CaptureQueriesContext(connection) as queries:
-        client.head("/api/v2/logout", **headers)
-    assert len(queries) == 1
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            client.head("/api/v2/logout", **headers)
+        assert len(queries) == 1
+        unused()
     for joined in (0, 1):
-        ApiToken.objects.update(last_used_at=timezone.now() - timedelta(hours=1))  # noting the use costs one more
+        unused()
         with CaptureQueriesContext(connection) as queries:
             assert client.post(f"/api/v2/harvest/{harvest.uid}/harvest", **headers).status_code == 200
         framing = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
