@@ -6,10 +6,13 @@ import uuid as uuids
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
+from core import auth
 from nnels import models
 from nnels.selectors import conditions, listing, reads
 
+USES = auth.Uses()
 _ACCOUNT = "u.id, u.username, u.email, u.is_staff, r.print_disability_verified, r.verified_until, l.name"
 _JOINS = "LEFT JOIN nnels_reader r ON r.user_id = u.id LEFT JOIN nnels_library l ON l.id = r.home_library_id"
 
@@ -40,7 +43,6 @@ class Pair:
     key_id: str
     nonce: bytes
     expires_at: datetime.datetime
-    last_used_at: datetime.datetime | None
 
 
 def _account(row: tuple[Any, ...]) -> Account:
@@ -49,19 +51,37 @@ def _account(row: tuple[Any, ...]) -> Account:
     return Account(number, username, mail or "", is_staff, current, library)
 
 
+_BY_DIGEST = f"""
+SELECT p.id AS pair, p.password_mark, p.key_id, p.nonce, p.expires_at, p.last_used_at, u.password, {_ACCOUNT}
+FROM nnels_tokenpair p JOIN core_user u ON u.id = p.user_id {_JOINS}
+WHERE p.access_digest = %(digest)s AND p.revoked_at IS NULL AND p.expires_at > now() AND u.is_active
+"""
+_BY_DIGEST_AND_NOTE = f"""
+WITH found AS ({_BY_DIGEST}), noted AS (
+    UPDATE nnels_tokenpair p SET last_used_at = %(now)s FROM found
+    WHERE p.id = found.pair AND (p.last_used_at IS NULL OR p.last_used_at < %(stale)s)
+)
+SELECT * FROM found
+"""
+
+
 def by_access_digest(digest: bytes) -> tuple[Account, Pair, str] | None:
-    """Account, live pair and stored password of an access token's digest; None when dead, expired or blocked."""
-    sql = (
-        f"SELECT p.id, p.password_mark, p.key_id, p.nonce, p.expires_at, p.last_used_at, u.password, {_ACCOUNT} "
-        f"FROM nnels_tokenpair p JOIN core_user u ON u.id = p.user_id {_JOINS} "
-        "WHERE p.access_digest = %s AND p.revoked_at IS NULL AND p.expires_at > now() AND u.is_active"
-    )
+    """Account, live pair and stored password of an access token's digest; None when dead, expired or blocked.
+
+    One statement, which also notes the use, at most every five minutes; so too of a pair that a new password ended,
+    which only its mark tells the caller.
+    """
+    now = timezone.now()
+    is_due = USES.is_due(digest, now)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [digest])
+        values: dict[str, Any] = {"digest": digest, "now": now, "stale": now - USES.every}
+        cursor.execute(_BY_DIGEST_AND_NOTE if is_due else _BY_DIGEST, values)
         row = cursor.fetchone()
     if row is None:
         return None
-    pair = Pair(row[0], row[1], row[2], bytes(row[3]), row[4], row[5])
+    if is_due:
+        USES.noted(digest, now, last=row[5])
+    pair = Pair(row[0], row[1], row[2], bytes(row[3]), row[4])
     return _account(row[7:]), pair, row[6]
 
 

@@ -23,8 +23,6 @@ from core.models import User
 from nnels import models
 from nnels.selectors import accounts
 
-TOUCH_EVERY = timedelta(minutes=5)
-
 
 @dataclasses.dataclass(frozen=True)
 class Grant:
@@ -57,21 +55,14 @@ def password_mark(stored: str) -> str:
 
 
 def resolve(token: str) -> tuple[accounts.Account, accounts.Pair] | None:
-    """Account and pair of a live access token of an active account; one statement, rarely a second."""
+    """Account and pair of a live access token of an active account; one statement."""
     found = accounts.by_access_digest(digest(token))
     if found is None:
         return None
     account, pair, stored = found
     if not constant_time_compare(pair.password_mark, password_mark(stored)):
         return None
-    _touch(pair)
     return account, pair
-
-
-def _touch(pair: accounts.Pair) -> None:
-    now = timezone.now()
-    if pair.last_used_at is None or now - pair.last_used_at > TOUCH_EVERY:
-        models.TokenPair.objects.filter(pk=pair.id).update(last_used_at=now)
 
 
 def login(account_id: int) -> Grant:

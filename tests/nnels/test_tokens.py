@@ -20,6 +20,7 @@ from django.utils import timezone
 from core import throttle
 from core.models import User
 from nnels import models
+from nnels.selectors import accounts
 from nnels.services import callers, tokens
 from tests.nnels import conftest as house
 from tests.nnels.test_surface import check_problem
@@ -500,3 +501,16 @@ def test_last_use_is_written_seldom(client: Any, token: str, django_assert_num_q
     with django_assert_num_queries(1):
         client.get("/api/users/me", headers={"access-token": token})
     assert models.TokenPair.objects.get().last_used_at == noted
+
+
+@pytest.mark.parametrize("ago", [None, 4, 6])
+def test_last_use_is_written_by_the_statement_that_reads(
+    client: Any, token: str, django_assert_num_queries: Any, ago: int | None
+) -> None:
+    """N21, N53: noting the last use, when it is due, takes no further statement."""
+    last = None if ago is None else timezone.now() - timedelta(minutes=ago)
+    models.TokenPair.objects.update(last_used_at=last)
+    accounts.USES.forget()
+    with django_assert_num_queries(1):
+        assert client.get("/api/users/me", headers={"access-token": token}).status_code == 200
+    assert (models.TokenPair.objects.get().last_used_at == last) is (ago == 4)
