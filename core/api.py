@@ -195,13 +195,16 @@ def body(request: HttpRequest | Request, *, limit: int | None = None) -> bytes:
     return plain.body
 
 
-def json_value(raw: bytes) -> Any:
-    """The value of a JSON text: ``Invalid(code="parse_error")`` when broken, too deep, or holding NUL or surrogates."""
+def json_value(raw: bytes, *, is_storable: bool = True) -> Any:
+    """The value of a JSON text: ``Invalid(code="parse_error")`` when broken, too deep, or holding NUL or surrogates.
+
+    With ``is_storable`` False the texts are the caller's to look at.
+    """
     try:
         value = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise errors.Invalid(f"JSON parse error - {error}", code="parse_error") from None
-    _refuse_unstorable(value, depth=0)
+    _refuse(value, depth=0, is_storable=is_storable)
     return value
 
 
@@ -213,10 +216,12 @@ def json_object(request: HttpRequest | Request, *, limit: int | None = None) -> 
     return value
 
 
-def _refuse_unstorable(value: Any, *, depth: int) -> None:
+def _refuse(value: Any, *, depth: int, is_storable: bool) -> None:
     if depth > MAX_JSON_DEPTH:
         raise errors.Invalid("JSON parse error - nested too deeply", code="parse_error")
     if isinstance(value, str):
+        if not is_storable:
+            return
         if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
             raise errors.Invalid("JSON parse error - a character that cannot be stored", code="parse_error")
         return
@@ -226,7 +231,7 @@ def _refuse_unstorable(value: Any, *, depth: int) -> None:
     elif isinstance(value, list):
         children = value
     for child in children:
-        _refuse_unstorable(child, depth=depth + 1)
+        _refuse(child, depth=depth + 1, is_storable=is_storable)
 
 
 def json_bytes(data: Any) -> bytes:
