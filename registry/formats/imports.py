@@ -134,7 +134,16 @@ def _line_rows(text: str) -> Iterator[Row]:
 def _row(number: int, element: Any) -> Row:
     if not isinstance(element, dict):
         return Row(number, problem="the row is no object")
+    if _holds_nul(element):
+        return Row(number, problem="a value holds NUL")
     return Row(number, {name: plain(value) for name, value in element.items()})
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a text in a JSON value spells the one character the database has no room for."""
+    if isinstance(value, (dict, list)):
+        return any(map(_holds_nul, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and "\0" in value
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from core import errors
@@ -91,6 +91,8 @@ def _applied(row: imports.Row, what: str, options: Options, outcome: Outcome) ->
         return row.line, key[:200], "rejected", f"{fact.field}: {fact.message}" if fact.field else fact.message
     except IntegrityError:
         return row.line, key[:200], "rejected", "another row has the same key"
+    except DataError:
+        return row.line, key[:200], "rejected", "a value is too long or out of range"
     return row.line, key, done, ""
 
 

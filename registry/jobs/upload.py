@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, cast
@@ -66,6 +68,8 @@ def members(archive: IO[bytes]) -> list[zipfile.ZipInfo]:
     for info in found:
         if info.filename.startswith(("/", "\\")) or ".." in Path(info.filename).parts or ":" in info.filename[:3]:
             raise UnreadableUploadError(f"the member name {info.filename[:100]!r} is not allowed")
+        if info.flag_bits & 1:
+            raise UnreadableUploadError("the zip is encrypted")
     return [info for info in found if info.filename.lower().endswith(".xml")]
 
 
@@ -75,8 +79,12 @@ def documents(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
     archive.seek(0)
     with zipfile.ZipFile(archive) as opened:
         for info in wanted:
-            with opened.open(info) as member:
-                yield info.filename, member.read(settings.REGISTRY_MAX_DOCUMENT_BYTES)
+            try:
+                with opened.open(info) as member:
+                    body = member.read(settings.REGISTRY_MAX_DOCUMENT_BYTES)
+            except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError) as error:
+                raise UnreadableUploadError(f"the member {info.filename[:100]!r} cannot be unpacked") from error
+            yield info.filename, body
 
 
 def harvest(
@@ -104,7 +112,7 @@ def harvest(
                 if len(held) >= BATCH:
                     work.store(held, url_of=str, check=check, noted=noted)
                     held = {}
-        except (UnreadableUploadError, zipfile.BadZipFile) as error:
+        except UnreadableUploadError as error:
             raise core_jobs.Failure("listing_failed", f"The upload cannot be read: {error}.") from error
         if held:
             work.store(held, url_of=str, check=check, noted=noted)

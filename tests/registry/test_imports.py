@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -153,6 +154,34 @@ def test_unreadable(content: bytes, tmp_path: Path) -> None:
     assert not Harvest.objects.exists()
 
 
+HUGE = {"last_harvest_dt": "2017-04-27T00:05:01.717Z", "last_record_count": 10**12}
+HUGE |= {"last_good_count": 10**12, "last_bad_count": 0}
+
+
+@pytest.mark.parametrize(
+    ("what", "row"),
+    [
+        ("organizations", {"name": "Good", "description": "a\0b"}),
+        ("organizations", {"name": "a\0b"}),
+        ("harvests", {"name": "n", "url": "http://n.example.org/", "organization": "a\0b"}),
+        ("harvests", {"_id": "a\0b", "name": "n", "url": "http://n.example.org/", "organization": "PacIOOS"}),
+        ("users", {"email": "ana@example.org", "name": "a\0b"}),
+        ("users", {"emails": [{"address": "ana@example.org"}], "profile": {"name": "a\0b"}}),
+        ("users", {"email": "ana@example.org", "name": "a" * 5000}),
+        ("users", {"email": "ana@example.org", "poc_name": "a" * 5000}),
+        ("organizations", {"name": "n" * 201}),
+        ("harvests", {"name": "n", "url": "http://n.example.org/", "organization": "PacIOOS"} | HUGE),
+    ],
+)
+def test_values_with_no_room(what: str, row: dict[str, Any], tmp_path: Path, organization: Organization) -> None:
+    """X48: a row with a NUL or with more than there is room for is rejected in words, the rows beside it go in."""
+    good = {"organizations": {"name": "Fine"}, "users": {"email": "ben@example.org", "name": "Ben"}}
+    good["harvests"] = {"name": "Fine", "url": "http://f.example.org/", "organization": "PacIOOS"}
+    path = file(tmp_path, "x.json", json.dumps([row, good[what]]))
+    code, out, _ = command(f"registry_import_{what}", path, "--create-organizations")
+    assert (code, out) == (2, "1 created, 0 updated, 0 unchanged, 1 rejected\n")
+
+
 def test_import_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """X48: files over the limits of bytes and rows are unreadable."""
     monkeypatch.setattr(formats, "MAX_ROWS", 2)
@@ -231,6 +260,41 @@ def test_hostile_zip(name: str, tmp_path: Path, organization: Organization) -> N
         archive.writestr(name, samples.iso19139(2))
     assert command("registry_import_documents", path, "--harvest", harvest.uid)[0] == 1
     assert not HarvestRun.objects.exists()
+
+
+def test_encrypted_zip(tmp_path: Path, organization: Organization) -> None:
+    """X48: an encrypted zip is refused before anything is stored."""
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.xml", samples.iso19139(1))
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    code, _, err = command("registry_import_documents", path, "--harvest", harvest.uid)
+    assert (code, "encrypted" in err) == (1, True)
+    assert command("registry_check", path)[0] == 1
+    assert not HarvestRun.objects.exists()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damaged_zip(packing: int, tmp_path: Path, organization: Organization) -> None:
+    """X48: a zip with a damaged document fails the run in words, and the records from before stay."""
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("good.xml", samples.iso19139(1))
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    assert command("registry_import_documents", path, "--harvest", harvest.uid)[0] == 0
+    data = bytearray(path.read_bytes())
+    data[120:160] = bytes(255 - byte for byte in data[120:160])
+    path.write_bytes(data)
+    command("registry_import_documents", path, "--harvest", harvest.uid)
+    made = HarvestRun.objects.latest("pk")
+    assert (made.state, made.failure_code) == ("fail", "listing_failed")
+    assert "good.xml" in made.failure_message
+    assert Record.objects.get().valid
+    assert command("registry_check", path)[0] == 1
 
 
 def test_check(tmp_path: Path, served: demo_source.Server, source: demo_source.Source) -> None:
