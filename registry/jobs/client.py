@@ -77,7 +77,8 @@ class Limits:
 
     @classmethod
     def of(cls, max_connections: int | None) -> Limits:
-        per_host = max_connections or settings.REGISTRY_CONNECTIONS_PER_HOST
+        most = settings.REGISTRY_CONNECTIONS_PER_HOST
+        per_host = min(max_connections or most, most)
         return cls(
             connections=max(per_host, settings.REGISTRY_CONNECTIONS),
             per_host=per_host,

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from core import errors, mail, webhooks
 from core import jobs as core_jobs
-from core.models import Job
+from core.models import Job, Mail
 from registry.jobs import swap
 from registry.models import Harvest, HarvestRun, Subscription
 
@@ -44,6 +44,8 @@ KNOWN_CODES: Final = frozenset(
 )
 JITTER: Final = 0.1
 FIRST_RETRY: Final = timedelta(hours=1)
+# An address hears of failures no more often.
+QUIET: Final = timedelta(hours=1)
 
 
 def next_due(harvest: Harvest, *, end: datetime) -> datetime | None:
@@ -133,18 +135,26 @@ def _fail(run: HarvestRun, job: Job, *, now: datetime) -> None:
 
 
 def _mail_failure(run: HarvestRun, *, now: datetime) -> None:
-    """To the source's contact and the organisation's members, one per address per hour."""
+    """To the source's contact and the organisation's members, no two to an address within an hour."""
     harvest = run.harvest
     members = harvest.organization.accounts.filter(approved=True, user__is_active=True)
     addresses = {harvest.harvest_contact, *members.values_list("user__email", flat=True)}
     for address in sorted(filter(None, addresses)):
+        keys = [failure_key(address, hour) for hour in (now, now - QUIET)]
+        if Mail.objects.filter(dedupe__in=keys, created_at__gt=now - QUIET).exists():
+            continue
         _mail(
             "registry.failed",
             address,
             subject=f"Harvest failed: {harvest.name}",
             body=_failure_text(run),
-            dedupe=f"registry.failed:{address.lower()}:{now:%Y%m%d%H}",
+            dedupe=keys[0],
         )
+
+
+def failure_key(address: str, moment: datetime) -> str:
+    """What makes mails about failures to an address in one hour of the clock the same mail; short for any address."""
+    return f"registry.failed:{hashlib.sha256(address.lower().encode()).hexdigest()}:{moment:%Y%m%d%H}"
 
 
 def _failure_text(run: HarvestRun) -> str:

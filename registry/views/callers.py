@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -56,10 +55,7 @@ def values_of(request: Request) -> tuple[dict[str, Any], bool]:
 def _json_values(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
         return {}
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise errors.Invalid(code="parse_error") from error
+    value = api.json_value(raw, is_storable=False)  # what a text may hold depends on what it is for
     if isinstance(value, list):
         return {}
     if not isinstance(value, dict):
