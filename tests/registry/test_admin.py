@@ -120,6 +120,29 @@ def test_accounts(staff: Client, client: Client, add_person: Callable[..., User]
     assert (active["maria"], active["boss"]) == (False, True)
 
 
+def test_nobody_demotes_themselves(staff: Client, add_person: Callable[..., User]) -> None:
+    """X18: neither one's own account nor the last administrator's can be disapproved or demoted; others can."""
+    root = User.objects.get(username="root")
+    own = Account.objects.create(user=root, approved=True, is_registry_admin=True)
+    boss, other = (add_person(name, admin=True).registry_account for name in ("boss", "other"))
+
+    def demote(account: Account) -> tuple[bool, bool]:
+        values = {"user": account.user_id, "poc_name": "", "poc_email": ""}
+        answer = staff.post(f"/admin/registry/account/{account.pk}/change/", values)
+        assert answer.status_code == 302, answer.content
+        account.refresh_from_db()
+        return account.approved, account.is_registry_admin
+
+    assert demote(own) == (True, True)
+    assert demote(other) == (False, False)
+    Account.objects.filter(pk=own.pk).update(is_registry_admin=False)
+    assert demote(boss) == (True, True), "the last one"
+    assert staff.post(f"/admin/registry/account/{own.pk}/delete/", {"post": "yes"}).status_code == 403
+    act(staff, "account", "deactivate", own, boss, other)
+    active = dict(User.objects.values_list("username", "is_active"))
+    assert active == {"root": True, "boss": True, "other": False}
+
+
 def test_password_change_by_admin_and_command(
     staff: Client, client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

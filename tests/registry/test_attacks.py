@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -113,6 +114,13 @@ def test_old_gml() -> None:
         ((-160, 10, -150, 20), 0, 0),
         ((170, 10, -170, 20), 0, 0),
         ((190, 10, 200, 20), 0, 2),
+        ((-180, -90, 180, 90), 0, 0),
+        ((180.5, 0, 360, 1), 0, 2),
+        ((0, 0, 360.5, 1), 1, 0),
+        ((-180.5, 0, 1, 1), 1, 0),
+        ((0, 0, 1, 90.5), 1, 0),
+        ((0, -90.5, 1, 1), 1, 0),
+        ((0, 10, 1, 10), 0, 0),
         ((9999, 0, 9999, 1), 2, 0),
         ((0, -91, 1, 91), 2, 0),
         ((0, 20, 1, 10), 1, 0),
@@ -126,6 +134,88 @@ def test_boxes(box: tuple[float, ...], errors: int, warnings: int) -> None:
     rules = [issue for issue in found.issues if issue.stage == "rules"]
     assert sum(issue.severity == "error" for issue in rules) == errors
     assert sum(issue.severity == "warning" for issue in rules) == warnings
+
+
+TYPE = "<srv:serviceType><gco:LocalName>OGC:WMS</gco:LocalName></srv:serviceType>\n"
+COUPLING = '<srv:couplingType><srv:SV_CouplingType codeList="" codeListValue="tight"/></srv:couplingType>\n'
+VERSION = "<srv:serviceTypeVersion><gco:CharacterString>1.3.0</gco:CharacterString></srv:serviceTypeVersion>\n"
+LIMITED = "<srv:restrictions><gmd:MD_Constraints/></srv:restrictions>\n"
+DCP = '<srv:DCP><srv:DCPList codeList="" codeListValue="WebServices"/></srv:DCP>\n'
+OPERATION = re.compile("<srv:containsOperations>.*?</srv:containsOperations>\n", re.DOTALL)
+POINT = re.compile("<srv:connectPoint>.*?</srv:connectPoint>", re.DOTALL)
+NAME = re.compile("<srv:operationName>.*?</srv:operationName>", re.DOTALL)
+
+
+def twice(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(lambda found: found[0] * 2, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        (lambda text: text, []),
+        (lambda text: text.replace(TYPE, ""), ["service_missing"]),
+        (lambda text: text.replace(TYPE, TYPE * 2), ["service_repeated"]),
+        (lambda text: text.replace(TYPE, TYPE + VERSION * 2), []),
+        (lambda text: text.replace(TYPE, VERSION + TYPE), ["service_order"]),
+        (lambda text: text.replace(TYPE, TYPE + LIMITED), []),
+        (lambda text: text.replace(TYPE, TYPE + LIMITED * 2), ["service_repeated"]),
+        (lambda text: text.replace(COUPLING, ""), ["service_missing"]),
+        (lambda text: text.replace(COUPLING, COUPLING * 2), ["service_repeated"]),
+        (lambda text: text.replace(COUPLING, COUPLING + "<srv:odd/>"), ["service_child"]),
+        (lambda text: OPERATION.sub("", text), ["service_missing"]),
+        (lambda text: twice(OPERATION, text), []),
+        (lambda text: text.replace(DCP, ""), ["service_operation"]),
+        (lambda text: text.replace(DCP, DCP * 2), []),
+        (lambda text: POINT.sub("", text), ["service_operation"]),
+        (lambda text: twice(POINT, text), []),
+        (lambda text: NAME.sub("", text), ["service_operation"]),
+    ],
+)
+def test_services(change: Callable[[str], str], codes: list[str]) -> None:
+    """X37: each part of a service record stands in its place, as often as it may, and each operation is complete."""
+    found = validation.validate(change(samples.service(7).decode()).encode())
+    assert [issue.code for issue in found.issues] == codes
+    assert all(issue.line and issue.line > 1 for issue in found.issues)
+
+
+def test_the_rest_of_a_service() -> None:
+    """X37: what a service record has beside its srv parts is held to the schema, at its own line."""
+    document = samples.service(7).replace(b"gmd:abstract", b"gmd:summary")
+    line = document[: document.index(b"gmd:summary")].count(b"\n") + 1
+    (issue,) = (issue for issue in validation.validate(document).issues if "summary" in issue.message)
+    assert (issue.stage, issue.line) == ("schema", line)
+
+
+@pytest.mark.parametrize("part", ["cit:title", "mri:abstract"])
+def test_texts_of_19115_3(part: str) -> None:
+    """X37: a 19115-3 record needs a title and an abstract, and neither may be empty."""
+    whole = samples.iso19115_3(8).decode()
+    for text in ("", f"<{part}><gco:CharacterString> </gco:CharacterString></{part}>"):
+        document = re.sub(f"<{part}>.*?</{part}>", text, whole, flags=re.DOTALL)
+        assert [issue.code for issue in validation.validate(document.encode()).issues] == ["missing"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "day"),
+    [
+        (["creation", "revision"], "2024-01-02"),
+        (["revision", "creation"], "2024-01-01"),
+        (["creation"], "2024-01-01"),
+        (["publication"], ""),
+    ],
+)
+def test_date_of_19115_3(kinds: list[str], day: str) -> None:
+    """X37: the date of a 19115-3 record is that of its revision, else of its creation."""
+    infos = "".join(
+        f"<mdb:dateInfo><cit:CI_Date><cit:date><gco:Date>2024-01-0{number}</gco:Date></cit:date><cit:dateType>"
+        f'<cit:CI_DateTypeCode codeList="" codeListValue="{kind}"/></cit:dateType></cit:CI_Date></mdb:dateInfo>'
+        for number, kind in enumerate(kinds, start=1)
+    )
+    document = re.sub("<mdb:dateInfo>.*?</mdb:dateInfo>", infos, samples.iso19115_3(8).decode(), flags=re.DOTALL)
+    found = validation.validate(document.encode()).extract
+    assert found is not None
+    assert found.metadata_date == day
 
 
 def test_no_box() -> None:
@@ -410,7 +500,7 @@ def test_rebinding(add_harvest: Add, served: demo_source.Server, monkeypatch: py
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ckan(add_harvest: Add, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ckan(add_harvest: Add, source: demo_source.Source, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """X47: the CKAN key goes only to allowed hosts, and a CKAN failure does not alter the run."""
     calls: list[tuple[str, str, Any]] = []
 
@@ -438,6 +528,11 @@ def test_ckan(add_harvest: Add, settings: Any, monkeypatch: pytest.MonkeyPatch) 
     ]
     assert calls[1][2]["body"] == b'{"source_id":"abc"}'
     assert all(options["redirects"] == 0 for _, _, options in calls)
+    assert all(options["headers"]["Authorization"] == "very-secret" for _, _, options in calls)
+    assert all(options["seconds"] == 10 for _, _, options in calls)
+    source.faults["/nginx/"] = "500"
+    assert run(Harvest.objects.get()).state == "fail"
+    assert len(calls) == 2, "only a good run is told of"
     assert ckan.ask("http://evil.example.org/x").startswith("not asked")
 
 

@@ -50,8 +50,12 @@ def test_styles(style: str, add_harvest: Add, source: demo_source.Source) -> Non
     assert (harvest.last_record_count, harvest.last_good_count, harvest.last_bad_count) == (6, 6, 0)
     titles = set(Record.objects.values_list("file_id", flat=True))
     assert titles == {samples.identifier(number) for number in range(6)}
-    dated = Record.objects.exclude(listed_date=None).count()
-    assert dated == (0 if style in ("python", "csw") else 6)
+    dated = Record.objects.exclude(listed_date=None)
+    assert dated.count() == (0 if style in ("python", "csw") else 6)
+    modified = {document.modified.replace(second=0) for document in source.files.values()}
+    assert {record.listed_date.replace(second=0) for record in dated if record.listed_date} <= modified
+    sized = {"nginx", "iis", "erddap"}
+    assert all((record.listed_size == record.size) is (style in sized) for record in dated)
 
 
 def test_depth(add_harvest: Add, source: demo_source.Source) -> None:
@@ -253,7 +257,7 @@ def test_empty_listing(add_harvest: Add, source: demo_source.Source) -> None:
     source.files = {"readme.txt": files["station_000.xml"]}
     assert run(harvest).failure_code == "empty_listing"
     assert Record.objects.count() == 6
-    Harvest.objects.update(allow_empty=True, shrink_limit=100)
+    Harvest.objects.update(allow_empty=True)
     assert run(harvest).state == "ok"
     assert Record.objects.count() == 0
 

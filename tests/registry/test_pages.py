@@ -124,6 +124,7 @@ def _form(harvest: Harvest | None = None, **values: object) -> dict[str, object]
 def test_add_and_edit(signed_in: Client, organization: Organization, served: demo_source.Server) -> None:
     """X51: adding and editing work by plain forms; a bad value is said at its field; publishing queues a run."""
     other = Organization.objects.create(name="Other", slug="Other")
+    assert 'value="maria@example.org"' in signed_in.get("/registry/sources/add").content.decode()
     answer = signed_in.post("/registry/sources/add", _form(url="ftp://x/", organization=other.pk))
     assert answer.status_code == 200
     assert answer.content.decode().count('class="field wrong"') == 2
@@ -209,10 +210,10 @@ def test_registration(client: Client, organization: Organization) -> None:
         "organizations": [organization.pk],
         "poc_name": "Nora",
         "poc_email": "poc@example.org",
-        "password": "short",
+        "password": "seven77",
     }
     assert b'class="field wrong"' in client.post("/registry/register", values).content
-    values["password"] = "long-enough-77"
+    values["password"] = "eight888"
     assert b"Check your mail" in client.post("/registry/register", values).content
     user = User.objects.get(email="New@Example.org")
     assert not user.registry_account.approved
