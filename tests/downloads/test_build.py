@@ -26,7 +26,7 @@ from downloads.formats import samples
 from downloads.jobs import expiry
 from downloads.jobs.build import assemble, lanes, lead, parts, plan, selection, sqltext, sums
 from downloads.models import Build, BuildPart, Download, Hiding, Quota, Record, Recordset, StoreVersion
-from downloads.services import ask, operate
+from downloads.services import ask, estimates, operate
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,6 +93,31 @@ def test_a_hundred_equal_requests_at_once(acers: Path) -> None:
         1,
     )
     assert Download.objects.get().claims.count() == 100
+
+
+def test_equivalent_requests_at_once(acers: Path) -> None:
+    """D7, D8: of two spellings asked by many at once each is one job, and both share one build."""
+    found: list[tuple[str, Any, Any]] = []
+    gate = threading.Barrier(12)
+
+    def ask(genus: str) -> None:
+        try:
+            gate.wait(30)
+            for _ in range(3):
+                download = making.place({"genus": genus}).download
+                found.append((genus, download.uuid, download.build_id))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask, args=(genus,)) for genus in ("acer", "Acer", "ACER") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 36
+    assert len(set(found)) == Download.objects.count() == 3
+    assert len({build for _genus, _uuid, build in found}) == Build.objects.count() == 1
+    assert Job.objects.filter(kind="downloads.build").count() == 1
 
 
 def test_what_ends_reuse(acers: Path, tmp_path: Path) -> None:
@@ -385,6 +410,24 @@ def test_dry_run_of_places_and_changes(store_of_samples: None) -> None:
     assert not services.estimate(making.asked({}, since=str(whole.uuid))).is_exact
 
 
+def test_dry_run_that_takes_too_long(store_of_samples: None, monkeypatch: Any) -> None:
+    """D46: where counting takes over five seconds the planner's estimate serves, which is not called exact."""
+    assert estimates.COUNTING_MS == 5000
+
+    def endless(_query: Any) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(30)")
+        return 0
+
+    monkeypatch.setattr(estimates, "COUNTING_MS", 20)
+    monkeypatch.setattr(estimates, "_count", endless)
+    guess = services.estimate(making.asked({}))
+    assert not guess.is_exact
+    assert guess.records > 0
+    monkeypatch.undo()
+    assert services.estimate(making.asked({})).is_exact
+
+
 def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
     """D31: Cancel within 2 s, parts gone; shared build goes on; wrong token 403."""
     settings.DOWNLOADS_PART_ROWS = 30
@@ -469,12 +512,14 @@ def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
 
 
 def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: Any) -> None:
+    """D27: five attempts without progress, and no fewer, end a build."""
     placed = making.place({})
     assert placed.download.build is not None
     job_id = placed.download.build.job_id
     assert job_id is not None
     monkeypatch.setattr(lead.plan, "count", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
-    for _ in range(lead.MOST_CRASHES):
+    for _ in range(5):
+        assert services.find(placed.download.uuid).state == Download.State.WAITING
         with pytest.raises(SystemExit):
             jobs.run(job_id)
         Job.objects.filter(pk=job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -529,18 +574,23 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
         waiting = services.find(each.download.uuid)
         assert status.task_status(waiting) == "PENDING"
         assert status.progress(waiting).stage == "waiting_for_storage"
-    Job.objects.update(available_at=timezone.now())
-    Build.objects.filter(pk=doomed.download.build_id).update(
-        storage_away_since=timezone.now() - lead.STORAGE_PATIENCE - timedelta(seconds=1)
-    )
     assert doomed.download.build is not None
     assert doomed.download.build.job_id is not None
-    jobs.run(doomed.download.build.job_id)
+    for minutes in (29, 31):
+        assert services.find(doomed.download.uuid).state == Download.State.WAITING
+        Build.objects.filter(pk=doomed.download.build_id).update(
+            storage_away_since=timezone.now() - timedelta(minutes=minutes)
+        )
+        Job.objects.update(available_at=timezone.now())
+        jobs.run(doomed.download.build.job_id)
+        next_try = Job.objects.get(pk=doomed.download.build.job_id).available_at
+        assert next_try < timezone.now() + timedelta(seconds=61), "never more than a minute apart"
     after = services.find(doomed.download.uuid)
     assert (after.state, after.error) == (Download.State.FAILED, "The file could not be stored.")
     monkeypatch.setattr(lead.blobs, "writer", real)
     assert placed.download.build is not None
     assert placed.download.build.job_id is not None
+    Job.objects.update(available_at=timezone.now())
     jobs.run(placed.download.build.job_id)
     assert services.find(placed.download.uuid).state == Download.State.DONE
 
@@ -672,6 +722,20 @@ def test_expiry_deletes_the_file(acers: Path) -> None:
         services.find(one.uuid)
 
 
+def test_a_file_that_is_not_gone_yet(acers: Path, monkeypatch: Any) -> None:
+    """D26: a download counts as expired once the store confirms that its file is gone; until then it is tried again."""
+    download = making.built({})
+    Download.objects.update(expires_at=timezone.now() - timedelta(minutes=16))
+    monkeypatch.setattr(expiry.blobs, "delete", lambda *_keys: None)
+    run_expiry()
+    assert Download.objects.get().state == Download.State.DONE
+    assert Build.objects.get().state == Build.State.DONE
+    monkeypatch.undo()
+    run_expiry()
+    assert Download.objects.get(pk=download.pk).state == Download.State.EXPIRED
+    assert making.keys() == []
+
+
 def run_expiry() -> None:
     job, _created = jobs.submit("downloads.expire", {}, fingerprint="expire")
     jobs.run(job.pk)
@@ -716,6 +780,9 @@ def test_a_hidden_recordset_is_out_of_new_versions_only(acers: Path) -> None:
 def test_old_versions_are_pruned_once_nobody_needs_them(acers: Path, tmp_path: Path) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(6), name="b.zip"), allow_mass_delete=True)
     assert Record.objects.exclude(v_to=None).count() == 3
+    run_expiry()
+    assert Record.objects.exclude(v_to=None).count() == 3
+    StoreVersion.objects.update(created_at=timezone.now() - timedelta(days=29))
     run_expiry()
     assert Record.objects.exclude(v_to=None).count() == 3
     StoreVersion.objects.update(created_at=timezone.now() - timedelta(days=31))

@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from core import jobs
@@ -325,14 +325,18 @@ def test_options(client: Client, options: dict[str, Any], sentence: str, keys: d
     assert not Download.objects.exists()
 
 
-@pytest.mark.parametrize("hook", ["ftp://example.org/x", "nonsense", "http://169.254.169.254/latest"])
+HOOKS = ["ftp://example.org/x", "nonsense", "http://169.254.169.254/latest", "http://hooks.example.org/x"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_webhooks(client: Client, hook: str, settings: Any) -> None:
-    """D48: webhooks that may not be called are refused."""
+    """D48: webhooks that may not be called, or not by https, are refused."""
     settings.ALLOW_PRIVATE_NETWORKS = False
     sent = json.dumps({"rq": {}, "webhook": hook})
     answer = client.post("/v2/download", sent, content_type="application/json")
     assert answer.status_code == 400
     assert answer.json()["parameter"] == "webhook"
+    assert not Download.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -407,6 +411,30 @@ def test_unavailable(client: Client, settings: Any, monkeypatch: pytest.MonkeyPa
         assert answer.status_code == 503
         assert answer.json() == {"error": "The download service cannot take requests right now."}
         assert int(answer["Retry-After"]) > 0
+
+
+def test_database_away(client: Client) -> None:
+    """D30: while the database is away every path of both faces is a 503 that says when to come again."""
+
+    def away(*_args: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    key = "00000000-0000-4000-8000-000000000000"
+    paths = ["/?query={}", "/v2/download?rq={}", "/v2/download?rq={}&dry_run=1", f"/status/{key}"]
+    paths += [f"/v2/download/{key}", f"/v2/download/{key}/citation", f"/downloads/{key}.zip"]
+    token = {"Authorization": "Token " + "x" * 43}
+    with connection.execute_wrapper(away):
+        answers = [client.get(path) for path in paths]
+        answers += [client.head(f"/downloads/{key}.zip"), client.delete(f"/v2/download/{key}")]
+        answers += [client.get("/v2/downloads", headers=token)]
+        answers += [client.post("/", "{}", content_type="application/json", headers=token)]
+    for answer in answers[:-1]:
+        assert answer.status_code == 503
+        assert int(answer["Retry-After"]) > 0
+        assert answer["Access-Control-Allow-Origin"] == "*"
+        if answer.request["REQUEST_METHOD"] != "HEAD":
+            assert answer.json() == {"error": "The download service cannot take requests right now."}
+    assert answers[-1].status_code == 400, "what is wrong without a look at the database is said"
 
 
 def test_unknown_paths(client: Client) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
 import re
 import stat
 import tarfile
+import threading
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +365,43 @@ def test_limits_on_real_bytes(tmp_path: Path) -> None:
             list(opened.rows(opened.tables[0]))
 
 
+def test_limits_of_the_contract() -> None:
+    """D43: how much of everything an archive may hold, and that a longer cell or row is set aside."""
+    gib = 2**30
+    assert archive_in.Limits() == archive_in.Limits(
+        packed=10 * gib,
+        unpacked=100 * gib,
+        ratio=200,
+        members=10_000,
+        row=2**20,
+        cell=2**18,
+        columns=1000,
+        xml=10 * 2**20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "genera", "message"),
+    [
+        (archive_in.Limits(cell=12), ["a" * 12, "a" * 13], "A cell is longer than 12 bytes."),
+        (archive_in.Limits(cell=12), ["é" * 6, "é" * 6 + "a"], "A cell is longer than 12 bytes."),
+        (archive_in.Limits(cell=60, row=60), ["a" * 28, "a" * 29], "The row is longer than 60 bytes."),
+    ],
+)
+def test_a_cell_or_row_that_is_too_long(
+    tmp_path: Path, limits: archive_in.Limits, genera: list[str], message: str
+) -> None:
+    """D42: a cell or a whole row as long as may be is taken, one byte more is set aside."""
+    rows = [{"id": f"r{n}", "dwc:genus": genus} for n, genus in enumerate(genera)]
+    if limits.row == 60:
+        rows = [row | {"dwc:family": "b" * 30} for row in rows]
+    with archive_in.opened(making.archive(tmp_path, rows), limits=limits) as opened:
+        fits, beyond = opened.rows(opened.tables[0])
+    assert isinstance(fits, archive_in.Row)
+    assert isinstance(beyond, archive_in.Problem)
+    assert (beyond.reason, beyond.message) == ("row_too_long", message)
+
+
 def test_own_archive_comes_back_equal(tmp_path: Path) -> None:
     """D44: Own archive → empty store → own archive: equal raw cells and uuids."""
     rows = [row | {"dwc:occurrenceRemarks": 'tab\there, "quoted" = 1 🌿'} for row in making.specimens(12)]
@@ -570,12 +609,44 @@ def test_the_report_file(tmp_path: Path, capsys: Any) -> None:
     assert set(json.loads(file.read_text())) == {"error"}
 
 
-def test_private_addresses_are_refused(settings: Any) -> None:
-    """D48: Private webhook/ingest addresses refused, also after a redirect."""
-    settings.ALLOW_PRIVATE_NETWORKS = False
-    with pytest.raises(archive_in.Unreadable, match="could not be fetched"):
-        making.bring_in("http://127.0.0.1:9/archive.zip")  # type: ignore[arg-type]
-    assert making.latest_run().state == IngestRun.State.FAILED
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """A web server with an archive and with a link that leads to a forbidden address; what it was asked for."""
+    data = making.archive(tmp_path, making.specimens(2)).read_bytes()
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302 if self.path == "/moved.zip" else 200)
+            if self.path == "/moved.zip":
+                self.send_header("Location", "http://169.254.169.254/archive.zip")
+            body = b"" if self.path == "/moved.zip" else data
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_private_addresses_are_refused(settings: Any, served: tuple[str, list[str]]) -> None:
+    """D48: private addresses are not asked for an archive, nor what a redirect names; an allowed one is read."""
+    base, asked = served
+    settings.ALLOW_PRIVATE_NETWORKS = True
+    assert making.bring_in(f"{base}/archive.zip").added == 2  # type: ignore[arg-type]
+    for path, is_private_allowed in (("/moved.zip", True), ("/archive.zip", False)):
+        settings.ALLOW_PRIVATE_NETWORKS = is_private_allowed
+        with pytest.raises(archive_in.Unreadable, match="are not fetched"):
+            making.bring_in(f"{base}{path}")  # type: ignore[arg-type]
+        assert making.latest_run().state == IngestRun.State.FAILED
+    assert asked == ["/archive.zip", "/moved.zip"]
 
 
 def _written() -> list[tuple[Any, ...]]:

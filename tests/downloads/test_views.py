@@ -8,6 +8,9 @@ import hashlib
 import io
 import json
 import re
+import time
+import types
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -22,7 +25,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import auth, blobs, jobs
-from core.models import User
+from core.blobs import signing
+from core.models import Job, User
 from downloads.jobs import status as stand
 from downloads.models import Build, Download, Quota
 from downloads.services import operate
@@ -31,7 +35,7 @@ from tests.downloads import making
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ACER = '{"genus":"acer"}'
-SEED_KEYS = {"complete", "status_url", "expires", "query_hash", "query", "task_status"}
+SEED_KEYS = ["complete", "status_url", "expires", "download_url", "query_hash", "query", "task_status", "error"]
 V2_KEYS = {"complete", "created", "expires", "hash", "query", "status_url", "task_status", "progress"}
 DONE_KEYS = {"download_url", "rows", "bytes", "sha256", "data_version"}
 UNKNOWN_KEYS = {"complete", "task_status", "status_url", "error"}
@@ -98,7 +102,9 @@ def test_seed_bodies(client: Client) -> None:
     """D3: exactly the documented keys in every state; the echo keeps key order, case and number form."""
     text = '{"minelevation":{"type":"range","lt":1.0,"gte":-5},"genus":"Acer"}'
     asked = client.get(url(text))
-    assert set(asked.json()) == SEED_KEYS
+    assert list(asked.json()) == [name for name in SEED_KEYS if name not in ("download_url", "error")]
+    compact = json.dumps(asked.json(), ensure_ascii=False, separators=(",", ":"))
+    assert (asked.content.decode(), asked["Content-Type"]) == (compact, "application/json")
     assert json.dumps(asked.json()["query"], separators=(",", ":")) == text
     assert (asked.json()["complete"], asked.json()["task_status"]) == (False, "PENDING")
     assert asked["Cache-Control"] == "no-store"
@@ -109,7 +115,7 @@ def test_seed_bodies(client: Client) -> None:
     assert 2 <= int(pending["Retry-After"]) <= 30
     finish()
     done = client.get(path)
-    assert set(done.json()) == SEED_KEYS | {"download_url"}
+    assert list(done.json()) == [name for name in SEED_KEYS if name != "error"]
     assert (done.json()["complete"], done.json()["task_status"]) == (True, "SUCCESS")
     assert done.json()["download_url"].endswith(f"/downloads/{ident(asked.json())}.zip")
     assert "Retry-After" not in done
@@ -117,8 +123,12 @@ def test_seed_bodies(client: Client) -> None:
     assert f'"query":{text}' in done.content.decode()
     Download.objects.update(state=Download.State.FAILED, error="The file could not be stored.")
     failed = client.get(path).json()
-    assert set(failed) == SEED_KEYS | {"error"}
-    assert (failed["complete"], failed["task_status"]) == (True, "FAILURE")
+    assert list(failed) == [name for name in SEED_KEYS if name != "download_url"]
+    assert (failed["complete"], failed["task_status"], failed["error"]) == (
+        True,
+        "FAILURE",
+        "The file could not be stored.",
+    )
     Download.objects.update(request="{")
     unreadable = client.get(path)
     assert unreadable.status_code == 200
@@ -147,6 +157,17 @@ def test_expires(client: Client, settings: Any) -> None:
     settings.DOWNLOADS_LOCAL_TZ = "America/New_York"
     east = datetime.datetime.fromisoformat(client.get(f"/status/{ident(first)}").json()["expires"])
     assert datetime.timedelta(hours=3) < moment.replace(tzinfo=None) - east < datetime.timedelta(hours=6)
+
+
+def test_reuse_ends_with_the_download(client: Client) -> None:
+    """D4: a repeated request renews `expires`, but never past the download's own 30 days."""
+    first = client.get(url()).json()
+    end = timezone.now() + datetime.timedelta(hours=5)
+    Download.objects.update(expires_at=end)
+    again = client.get(url()).json()
+    assert ident(again) == ident(first)
+    assert again["expires"] == client.get(f"/status/{ident(first)}").json()["expires"]
+    assert datetime.datetime.fromisoformat(again["expires"]).replace(tzinfo=datetime.UTC) == end
 
 
 def test_colliding_queries(client: Client) -> None:
@@ -197,24 +218,30 @@ def test_places_of_the_same_numbers(client: Client, one: dict[str, Any], two: di
     assert ident(lists[0]) == ident(lists[1])
 
 
-PATHS = [
-    "/?query={}",
-    "/status/{uuid}",
-    "/v2/download",
-    "/v2/download/{uuid}",
-    "/v2/downloads",
-    "/downloads/{uuid}.zip",
-]
+PATHS = {
+    "/?query={}": "GET, HEAD, OPTIONS, POST",
+    "/status/{uuid}": "GET, HEAD, OPTIONS",
+    "/v2/download": "GET, HEAD, OPTIONS, POST",
+    "/v2/download/{uuid}": "DELETE, GET, HEAD, OPTIONS",
+    "/v2/download/{uuid}/citation": "GET, HEAD, OPTIONS",
+    "/v2/downloads": "GET, HEAD, OPTIONS",
+    "/downloads/{uuid}.zip": "GET, HEAD, OPTIONS",
+}
+ASKED_HEADERS = {"Authorization", "Content-Type", "If-None-Match", "If-Range", "Range"}
+TOLD_HEADERS = {
+    *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Range", "Download-Token", "ETag"),
+    *("Last-Modified", "Repr-Digest", "Retry-After", "WWW-Authenticate"),
+}
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_manners(client: Client, path: str) -> None:
+@pytest.mark.parametrize(("path", "allow"), PATHS.items())
+def test_manners(client: Client, path: str, allow: str) -> None:
     """D10: 405 with Allow, OPTIONS 200, CORS on everything, a slash changes nothing."""
     path = path.replace("{uuid}", str(uuid.uuid4()))
     wrong = client.put(path)
     assert wrong.status_code == 405
     assert wrong.json() == {"error": "Method PUT is not allowed here."}
-    assert "GET" in wrong["Allow"]
+    assert sorted(wrong["Allow"].split(", ")) == allow.split(", ")
     options = client.options(path)
     assert (options.status_code, options.content) == (200, b"")
     assert options["Allow"] == wrong["Allow"]
@@ -224,7 +251,8 @@ def test_manners(client: Client, path: str) -> None:
         assert answer["Access-Control-Allow-Methods"] == "GET, HEAD, POST, DELETE, OPTIONS"
         assert answer["Access-Control-Max-Age"] == "21600"
         assert "Access-Control-Allow-Credentials" not in answer
-        assert "Download-Token" in answer["Access-Control-Expose-Headers"]
+        assert set(answer["Access-Control-Allow-Headers"].split(", ")) >= ASKED_HEADERS
+        assert set(answer["Access-Control-Expose-Headers"].split(", ")) >= TOLD_HEADERS
     if "?" not in path:
         slashed = client.get(path + "/")
         assert (slashed.status_code, slashed.content) == (given.status_code, given.content)
@@ -236,6 +264,8 @@ def test_slashes_and_case(client: Client) -> None:
     body = client.get(f"/status/{key}").json()
     for path in (f"/status/{key}/", f"/status/{key.upper()}"):
         assert client.get(path).json() == body
+    for other in (key.replace("-", ""), f"{{{key}}}", f"urn:uuid:{key}", f" {key}"):
+        assert client.get(f"/status/{other}").json() == NO_SUCH, other
     assert client.get(f"/v2/download/{key.upper()}/").json()["status_url"].endswith(key)
     assert client.get("/v2/download/?rq=" + ACER).status_code == 200
 
@@ -276,8 +306,9 @@ def test_expired(client: Client) -> None:
         assert gone.json()["hint"] == "Send the same query again to build a new one."
         assert gone.json()["query"] == {"genus": "acer"}
     assert ident(client.get(url()).json()) != ident(body)
-    Download.objects.filter(pk=ident(body)).update(expired_at=timezone.now() - datetime.timedelta(days=366))
-    assert client.get(f"/status/{ident(body)}").status_code == 404
+    for days, status in ((364, 410), (366, 404)):
+        Download.objects.filter(pk=ident(body)).update(expired_at=timezone.now() - datetime.timedelta(days=days))
+        assert client.get(f"/status/{ident(body)}").status_code == status
 
 
 def test_no_link_once_the_time_is_over(client: Client) -> None:
@@ -357,14 +388,46 @@ def test_v2_bodies(client: Client) -> None:
     finish()
     done = client.get(path).json()
     assert set(done) == V2_KEYS | DONE_KEYS
+    assert (done["complete"], done["task_status"]) == (True, "SUCCESS")
     assert done["rows"]["occurrence.csv"] == 3
-    assert done["progress"]["stage"] == "done"
+    assert (done["progress"]["stage"], done["progress"]["percent"]) == ("done", 100.0)
+    data = making.content(Download.objects.get())
+    assert (done["bytes"], done["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert done["data_version"] == 1
+    assert done["download_url"].endswith(f"/downloads/{ident(body)}.zip")
     Download.objects.update(state=Download.State.FAILED, error="It broke.")
-    failed = client.get(path).json()
+    answer = client.get(path)
+    failed = answer.json()
+    assert answer.status_code == 200
     assert set(failed) == V2_KEYS | {"error"}
-    assert (failed["complete"], failed["task_status"]) == (True, "FAILURE")
+    assert (failed["complete"], failed["task_status"], failed["error"]) == (True, "FAILURE", "It broke.")
+    assert failed["progress"]["stage"] == "failed"
     Download.objects.update(request="nonsense")
-    assert set(client.get(path).json()) == UNKNOWN_KEYS
+    unreadable = client.get(path)
+    assert unreadable.status_code == 200
+    assert set(unreadable.json()) == UNKNOWN_KEYS
+    assert (unreadable.json()["complete"], unreadable.json()["task_status"]) == (False, "UNKNOWN")
+    assert unreadable["Retry-After"]
+
+
+def test_progress(client: Client) -> None:
+    """D12: numbers are null until they are known; then percent, a forecast, and a polling hint of 2 to 30 seconds."""
+    path = f"/v2/download/{ident(v2(client, rq={'genus': 'acer'}).json())}"
+    waiting = client.get(path)
+    unknown = dict.fromkeys(("rows_done", "rows_total", "bytes", "percent", "eta_seconds"))
+    assert waiting.json()["progress"] == {"stage": "queued", "position": 0, **unknown}
+    assert waiting["Retry-After"] == "2"
+    live = {"stage": "building", "rows_done": 120_000, "rows_total": 400_000, "bytes": 90_112_000}
+    Job.objects.update(state=Job.State.RUNNING, progress=live)
+    for seconds, least in ((6, 14), (600, 1400)):
+        Build.objects.update(state=Build.State.RUNNING, started_at=timezone.now() - datetime.timedelta(seconds=seconds))
+        answer = client.get(path)
+        told = answer.json()["progress"]
+        assert live.items() <= told.items()
+        assert told["percent"] == 30.0
+        assert least <= told["eta_seconds"] <= least + 30
+        assert answer["Retry-After"] == str(min(told["eta_seconds"], 30))
+    assert client.get(path.replace("v2/download", "status"))["Retry-After"]
 
 
 def test_v2_without_queries(client: Client) -> None:
@@ -445,6 +508,8 @@ def test_citation(client: Client) -> None:
     finish()
     text = client.get(path + "/?format=txt").content.decode()
     assert '\nQuery: {"genus": "acer"},\n3 records, accessed on ' in text
+    assert client.get(path).content.decode() == text
+    assert client.get(path)["Content-Type"] == "text/plain; charset=utf-8"
     assert client.get(path + "?format=bibtex").content.startswith(b"@misc{")
     assert client.get(path + "?format=ris").content.startswith(b"TY  - DATA")
     assert client.get(path + "?format=docx").json()["allowed"] == ["bibtex", "ris", "txt"]
@@ -506,12 +571,13 @@ def test_link(client: Client) -> None:
     body = client.get(url()).json()
     path = f"/downloads/{ident(body)}.zip"
     early = client.get(path)
-    assert early.status_code == 409
+    assert early.status_code == client.head(path).status_code == 409
     assert early.json() == {"error": "This download is not ready yet.", "status_url": body["status_url"]}
     assert early["Retry-After"]
     finish()
     found = client.get(path)
     assert found.status_code == 302
+    assert "X-Amz-Expires=900&" in found["Location"]
     assert found["Cache-Control"] == "private, no-store"
     head = client.head(path)
     assert head.status_code == 200
@@ -532,6 +598,23 @@ def test_link(client: Client) -> None:
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
     assert client.get(f"/downloads/{ident(body)}.csv").status_code == 404
     assert client.get(f"/downloads/{uuid.uuid4()}.zip").json() == NO_SUCH
+
+
+def test_the_link_outlives_what_it_signs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D25: sixteen minutes later what the link led to is refused by the store, and the link itself is still good."""
+    path = f"/downloads/{ident(client.get(url()).json())}.zip"
+    finish()
+    tag = client.head(path)["ETag"]
+    earlier = types.SimpleNamespace(time=lambda: time.time() - 16 * 60, gmtime=time.gmtime, strftime=time.strftime)
+    monkeypatch.setattr(signing, "time", earlier)
+    past = client.get(path)["Location"]
+    monkeypatch.undo()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(past)
+    assert refused.value.code == 403
+    refused.value.close()
+    with urllib.request.urlopen(client.get(path)["Location"]) as answer:
+        assert (answer.status, answer.headers["ETag"]) == (200, tag)
 
 
 def test_link_of_a_failed_download(client: Client) -> None:
