@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core import db, streams
 from core.models import Job
-from tests import house
+from tests import house, together
 
 pytestmark = pytest.mark.django_db
 
@@ -285,17 +285,13 @@ def test_several_advisory_locks_are_taken_in_one_order() -> None:
     taken: list[bool] = []
 
     def take() -> None:
-        try:
-            with transaction.atomic():
-                db.advisory_lock("c", "b", "a", "b")
-                taken.append(True)
-        finally:
-            connections.close_all()
+        with transaction.atomic():
+            db.advisory_lock("c", "b", "a", "b")
+            taken.append(True)
 
-    other = threading.Thread(target=take)
     with transaction.atomic():
         db.advisory_lock("b")
-        other.start()
+        other = together.in_background(take)
         waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         house.wait_for(lambda: execute(waiting), what="the others' turn")
         assert not db.try_advisory_lock("a")  # it has the first, whatever order they were named in

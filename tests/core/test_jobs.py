@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import announce, clock, errors, jobs
 from core.models import Job
+from tests import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,21 +73,14 @@ def test_final_states_never_change() -> None:
 
 def test_hundred_concurrent_submits_of_one_fingerprint_make_one_job(kind: Callable[..., str]) -> None:
     name = kind(lambda run: None)
-    start = threading.Barrier(20)
     seen: list[tuple[uuid.UUID, bool]] = []
 
     def ask() -> None:
-        start.wait()
         for _ in range(5):
             job, created = jobs.submit(name, {}, fingerprint="same")
             seen.append((job.pk, created))
-        connections.close_all()
 
-    threads = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together.at_once([ask] * 20)
     assert len(seen) == 100
     assert len({pk for pk, _ in seen}) == 1
     assert [created for _, created in seen].count(True) == 1
@@ -217,13 +211,7 @@ def test_cancelling_a_running_job_stops_its_work(kind: Callable[..., str]) -> No
             idle.wait(0.02)
 
     job = submit(kind(work))
-
-    def do() -> None:
-        jobs.run(job.pk)
-        connections.close_all()
-
-    thread = threading.Thread(target=do)
-    thread.start()
+    thread = together.in_background(lambda: jobs.run(job.pk))
     assert started.wait(10)
     assert jobs.cancel(job.pk)
     thread.join(10)

@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors, jobs, mail, outbox
 from core.models import Job, Mail
-from tests import house, mailbox
+from tests import house, mailbox, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # Nothing commits, so the tables need no emptying.
@@ -161,23 +161,11 @@ def test_one_mail_per_dedupe_key(smtp: mailbox.Mailbox) -> None:
 
 
 def test_simultaneous_equal_mails_are_one(smtp: mailbox.Mailbox) -> None:
-    start, found = threading.Barrier(6), []
+    def work() -> int:
+        with transaction.atomic():
+            return mail.queue("test", "jo@example.org", "s", "b", dedupe="once").pk
 
-    def work() -> None:
-        start.wait()
-        try:
-            with transaction.atomic():
-                found.append(mail.queue("test", "jo@example.org", "s", "b", dedupe="once").pk)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 6
-    assert len(set(found)) == 1
+    assert len(set(together.at_once([work] * 6))) == 1
 
 
 def test_two_workers_send_a_mail_once(smtp: mailbox.Mailbox, kind: Any) -> None:
@@ -189,15 +177,7 @@ def test_two_workers_send_a_mail_once(smtp: mailbox.Mailbox, kind: Any) -> None:
         return row.body
 
     row = mail.queue(kind("slow", render=render), "jo@example.org", "s", "b")
-
-    def first() -> None:
-        try:
-            mail.BOX.attempt(row.pk)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=first)
-    thread.start()
+    thread = together.in_background(lambda: mail.BOX.attempt(row.pk))
     assert inside.wait(60)
     assert mail.BOX.attempt(row.pk) is None  # held by the first, and not waited for
     go_on.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core import throttle
-from tests import house
+from tests import house, together
 
 
 @pytest.fixture(params=["valkey", "alone"])
@@ -100,19 +99,10 @@ def test_a_limit_of_nothing_refuses_everything(counting: str, key: str) -> None:
 
 
 def test_simultaneous_hits_never_exceed_the_limit(counting: str, key: str) -> None:
-    allowed = []
-    start = threading.Barrier(8)
+    def work() -> int:
+        return sum(throttle.hit("t", key, 20, 600) == 0 for _ in range(10))
 
-    def work() -> None:
-        start.wait()
-        allowed.extend(throttle.hit("t", key, 20, 600) == 0 for _ in range(10))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(allowed) == 20
+    assert sum(together.at_once([work] * 8)) == 20
 
 
 def test_keys_expire_and_hold_no_names(running_house: Any, key: str) -> None:

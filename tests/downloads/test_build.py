@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import struct
-import threading
 import uuid
 import zipfile
 from collections import Counter
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from core import blobs, errors, jobs
@@ -27,6 +26,7 @@ from downloads.jobs import expiry
 from downloads.jobs.build import assemble, lanes, lead, parts, plan, selection, sqltext, sums
 from downloads.models import Build, BuildPart, Download, Hiding, Quota, Record, Recordset, StoreVersion
 from downloads.services import ask, estimates, operate
+from tests import together
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,22 +69,13 @@ def test_two_spellings_share_a_build(acers: Path) -> None:
 def test_a_hundred_equal_requests_at_once(acers: Path) -> None:
     """D8: 100 concurrent identical requests → one job, one build."""
     found: list[tuple[Any, bool]] = []
-    gate = threading.Barrier(20)
 
     def ask() -> None:
-        try:
-            gate.wait(30)
-            for _ in range(5):
-                placed = making.place({"genus": "acer"})
-                found.append((placed.download.uuid, placed.is_new))
-        finally:
-            connections.close_all()
+        for _ in range(5):
+            placed = making.place({"genus": "acer"})
+            found.append((placed.download.uuid, placed.is_new))
 
-    threads = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together.at_once([ask] * 20)
     assert len(found) == 100
     assert Counter(found).most_common() == [((found[0][0], False), 99), ((found[0][0], True), 1)]
     assert (Download.objects.count(), Build.objects.count(), Job.objects.filter(kind="downloads.build").count()) == (

@@ -9,7 +9,6 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 from urllib import parse, request
 
@@ -21,8 +20,8 @@ from core.celery import app
 from core.models import Job
 from exports.models import ExportBuild
 from exports.services import owners
-from tests import house
-from tests.exports import conftest, meeting
+from tests import house, together
+from tests.exports import conftest
 from tests.exports.conftest import World
 from tests.exports.test_export import inside
 
@@ -193,14 +192,11 @@ def test_edits_during_a_build(cut: World, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_of_twenty(cut: World, web: house.Web, worker: house.Worker) -> None:
     """X7: of 20 simultaneous POSTs through a real server exactly one is 202 and one build runs."""
-    together = threading.Barrier(20)
 
-    def post(_: int) -> int:
-        together.wait(30)
+    def post() -> int:
         return int(ask(web, "POST", f"{cut.path}{EXPORT}", Authorization=f"Token {cut.api.token}")[0])
 
-    with futures.ThreadPoolExecutor(20) as pool:
-        codes = sorted(pool.map(post, range(20)))
+    codes = sorted(together.at_once([post] * 20))
     assert codes.count(202) == 1
     assert set(codes) <= {202, 303, 409}, codes
     house.wait_for(lambda: status(cut) == "ready", what="the build")
@@ -222,7 +218,7 @@ def test_atomic_imports_by_two_workers(world: World, start_worker: Callable[...,
         for name in ("Pause1", "Pause2"):
             owners.create_organization(data={"id": name, "name": name}, user=world.editor)
         start_worker(concurrency=2)
-        house.wait_for(lambda: meeting.waiting() == 2, what="both imports")
+        house.wait_for(lambda: together.waiting() == 2, what="both imports")
         transaction.set_rollback(True)
     found = Job.objects.filter(kind="exports.import")
     house.wait_for(lambda: not found.exclude(state="succeeded").exists(), what="both imports' end")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import requests
-from django.db import connections
 from django.utils import timezone
 
 from core import jobs, process
@@ -19,6 +18,7 @@ from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import request, stage
 from registry.models import Harvest, HarvestRun, Organization, Record, StagedRecord
+from tests import together
 from tests.registry.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,17 +118,11 @@ def test_concurrent_triggers(start_web: Callable[..., Any], harvest: Harvest, ow
     headers = headers_of(web.base_url)
     url = f"{web.base_url}/api/v2/harvest/{harvest.uid}/harvest"
     answers: list[requests.Response] = []
-    gate = threading.Barrier(10)
 
     def five() -> None:
-        gate.wait(20)
         answers.extend(requests.post(url, headers=headers, timeout=30) for _ in range(5))
 
-    threads = [threading.Thread(target=five) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together.at_once([five] * 10)
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, b'{"status":"harvesting"}')}
     run = HarvestRun.objects.get()
     assert {answer.headers["X-Harvest-Run"] for answer in answers} == {str(run.pk)}
@@ -213,15 +207,11 @@ def test_readers_during_runs(harvest: Harvest, source: demo_source.Source) -> No
     over = threading.Event()
 
     def read() -> None:
-        try:
-            while not over.is_set():
-                rows = list(Record.objects.values_list("description", flat=True))
-                seen.add((len(rows), sum("Revision 1." in row for row in rows)))
-        finally:
-            connections.close_all()
+        while not over.is_set():
+            rows = list(Record.objects.values_list("description", flat=True))
+            seen.add((len(rows), sum("Revision 1." in row for row in rows)))
 
-    reader = threading.Thread(target=read)
-    reader.start()
+    reader = together.in_background(read)
     try:
         for number, name in enumerate(names):
             source.put(name, samples.iso19139(number, revision=1))

@@ -14,6 +14,7 @@ from exports.invented import Invented
 from exports.models import Concept, ConceptVersion, Fragment, Repo
 from exports.services import seeding
 from exports.writing import concepts, drafts
+from tests import together
 from tests.exports import meeting
 from tests.exports.conftest import World
 from tests.exports.test_export import QUERY, body, download, inside
@@ -263,8 +264,8 @@ def test_write_clock(world: World) -> None:
     """X36: concurrent writers cannot commit below an already visible updated_on."""
     draft = drafts.Draft("slow", {"names": [{"name": "s", "locale": "en"}], "concept_class": "X"}, "editor")
     with meeting.writing(world.source, draft):
-        quick = meeting.in_background(lambda: world.concept("quick"))
-        wait_for(meeting.is_waiting, what="the quick one to wait for the lock")
+        quick = together.in_background(lambda: world.concept("quick"))
+        wait_for(together.is_waiting, what="the quick one to wait for the lock")
     quick.join(30)
     versions = ConceptVersion.objects.select_related("concept")
     stamps = {version.concept.mnemonic: version.updated_at for version in versions}
@@ -437,8 +438,8 @@ def test_clock_of_a_collection(world: World) -> None:
         answers.append(world.api.put(second, {"datatype": "Text"}).status_code)
 
     with meeting.writing(world.source, CODED):
-        editing = meeting.in_background(edit)
-        wait_for(meeting.is_waiting, what="the writer of the other source to wait for the collection")
+        editing = together.in_background(edit)
+        wait_for(together.is_waiting, what="the writer of the other source to wait for the collection")
         seen = max(row["updated_on"] for row in whole(world, collection.uri)["concepts"])
     editing.join(30)
     assert answers == [200]
@@ -451,8 +452,8 @@ def test_joining_waits(world: World) -> None:
     url = world.concept("A")
     collection = world.repo("Coll", kind="collection")
     with meeting.writing(world.source, CODED):
-        joining = meeting.in_background(lambda: world.refer(collection, url))
-        wait_for(meeting.is_waiting, what="the reference to wait for the source")
+        joining = together.in_background(lambda: world.refer(collection, url))
+        wait_for(together.is_waiting, what="the reference to wait for the source")
         assert whole(world, collection.uri)["concepts"] == []
     joining.join(30)
     (row,) = whole(world, collection.uri)["concepts"]

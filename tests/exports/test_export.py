@@ -1,18 +1,18 @@
 """The export resource, request by request (contract §2.3, §2.4)."""
 
 import datetime as dt
+import functools
 import hashlib
 import io
 import json
 import tarfile
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib import parse
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from core import errors, jobs
@@ -21,7 +21,7 @@ from exports.formats import archives, stamps
 from exports.jobs import build
 from exports.models import ExportBuild, MappingVersion, RepoVersion
 from exports.services import exports as services
-from tests.exports import meeting
+from tests import together
 from tests.exports.conftest import World
 from tests.house import wait_for
 
@@ -163,14 +163,10 @@ def test_one_of_twenty(world: World) -> None:
     world.fill()
     version = world.cut("v1")
 
-    def ask(_: int) -> str:
-        try:
-            return services.request(version, user=world.editor).outcome
-        finally:
-            connections.close_all()
+    def ask() -> str:
+        return services.request(version, user=world.editor).outcome
 
-    with ThreadPoolExecutor(20) as pool:
-        outcomes = list(pool.map(ask, range(20)))
+    outcomes = together.at_once([ask] * 20)
     assert sorted(outcomes) == ["active"] * 19 + ["created"]
     assert Job.objects.filter(kind="exports.build_export").count() == 1
     jobs.run_queued()
@@ -427,19 +423,14 @@ def test_quota_at_once(world: World) -> None:
     """X48: simultaneous POSTs for several versions do not pass the quota of three."""
     names = [f"q{number}" for number in range(8)]
     versions = [world.cut(name) for name in names]
-    together = threading.Barrier(len(versions))
 
     def ask(version: Any) -> str:
         try:
-            together.wait(30)
             return services.request(version, user=world.editor).outcome
         except errors.Throttled:
             return "throttled"
-        finally:
-            connections.close_all()
 
-    with ThreadPoolExecutor(len(versions)) as pool:
-        outcomes = sorted(pool.map(ask, versions))
+    outcomes = sorted(together.at_once([functools.partial(ask, version) for version in versions]))
     assert outcomes == ["created"] * 3 + ["throttled"] * 5
     assert ExportBuild.objects.count() == 3
 
@@ -545,8 +536,8 @@ def test_deleted_while_publishing(world: World, monkeypatch: pytest.MonkeyPatch)
 
     def meet(moved: int) -> None:
         # the job's row is locked by us now, and stays so until this transaction ends
-        deleting.append(meeting.in_background(delete))
-        wait_for(meeting.is_waiting, what="the deletion to wait for the publication")
+        deleting.append(together.in_background(delete))
+        wait_for(together.is_waiting, what="the deletion to wait for the publication")
         whole(moved)
 
     monkeypatch.setattr(build, "_require", meet)

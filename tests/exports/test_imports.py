@@ -19,7 +19,7 @@ from core import jobs
 from core.models import Job
 from exports.jobs.imports import rows
 from exports.models import ImportNote
-from tests.exports import meeting
+from tests import together
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import download
 from tests.house import wait_for
@@ -296,10 +296,10 @@ def meet(world: World, monkeypatch: pytest.MonkeyPatch, *files: bytes, query: st
     answers = [world.api("POST", f"/importers/bulk-import/{query}", one) for one in files]
     assert [answer.status_code for answer in answers] == [202, 202]
     halfway = Halfway(monkeypatch, 2)
-    threads = [meeting.in_background(partial(jobs.run, job.pk)) for job in Job.objects.filter(kind="exports.import")]
+    threads = [together.in_background(partial(jobs.run, job.pk)) for job in Job.objects.filter(kind="exports.import")]
     assert halfway.there.acquire(timeout=60)
     # the other one either waits at its very beginning or is halfway as well
-    wait_for(lambda: meeting.is_waiting() or halfway.go_on.is_set(), what="the second import")
+    wait_for(lambda: together.is_waiting() or halfway.go_on.is_set(), what="the second import")
     halfway.go_on.set()
     for thread in threads:
         thread.join(60)
@@ -389,7 +389,7 @@ def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatc
     answer = world.api("POST", "/importers/bulk-import/?atomic=true", lines(concept("A1")))
     halfway = Halfway(monkeypatch, 2)
     job = Job.objects.get(kind="exports.import")
-    thread = meeting.in_background(lambda: jobs.run(job.pk))
+    thread = together.in_background(lambda: jobs.run(job.pk))
     assert halfway.there.acquire(timeout=60)
     try:
         lease = Job.objects.get(pk=job.pk).lease_until

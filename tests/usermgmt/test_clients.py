@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import types
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from core import errors, jobs
 from core.models import Mail, User
-from tests import house
+from tests import house, together
 from tests.usermgmt import world
 from usermgmt.formats import secrets
 from usermgmt.jobs import housekeeping, pairs
@@ -113,29 +114,21 @@ def test_names_are_unique_per_owner() -> None:
 def test_two_reviewers() -> None:
     """UM41: Two reviewers at once: one decision."""
     client, staff = world.pending(), [world.person(is_staff=True) for _ in range(2)]
-    barrier = threading.Barrier(2)
-    outcomes: list[str] = []
 
-    def review(who: User, decide: Any) -> None:
+    def review(decide: Callable[[], object]) -> str:
         try:
-            barrier.wait(10)
-            decide(who)
+            decide()
         except errors.Conflict:
-            outcomes.append("late")
-        else:
-            outcomes.append("decided")
-        finally:
-            connection.close()
+            return "late"
+        return "decided"
 
-    threads = [
-        threading.Thread(target=review, args=(staff[0], lambda who: clients.approve(client, actor=who))),
-        threading.Thread(target=review, args=(staff[1], lambda who: clients.deny(client, actor=who, reason="No."))),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(outcomes) == ["decided", "late"]
+    def approve() -> str:
+        return review(lambda: clients.approve(client, actor=staff[0]))
+
+    def deny() -> str:
+        return review(lambda: clients.deny(client, actor=staff[1], reason="No."))
+
+    assert sorted(together.at_once([approve, deny])) == ["decided", "late"]
     assert ClientEvent.objects.filter(action__in=["approved", "denied"]).count() == 1
 
 
@@ -268,7 +261,7 @@ def test_link_and_button_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def now() -> datetime:
         if not following.ident:
             following.start()  # our transaction has the pair, and next the links to it
-            house.wait_for(is_waiting, what="the link to wait for the button", timeout=20)
+            house.wait_for(together.is_waiting, what="the link to wait for the button", timeout=20)
         return timezone.now()
 
     monkeypatch.setattr(credentials, "timezone", types.SimpleNamespace(now=now))
@@ -277,16 +270,6 @@ def test_link_and_button_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown == [None]
     works = Client().get(SEARCH, HTTP_AUTHORIZATION=world.basic(button.credential.key, button.secret))
     assert works.status_code == 404
-
-
-def is_waiting() -> bool:
-    """Whether a session of the test database waits for a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)
