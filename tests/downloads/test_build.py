@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -89,22 +90,13 @@ def test_a_hundred_equal_requests_at_once(acers: Path) -> None:
 def test_equivalent_requests_at_once(acers: Path) -> None:
     """D7, D8: of two spellings asked by many at once each is one job, and both share one build."""
     found: list[tuple[str, Any, Any]] = []
-    gate = threading.Barrier(12)
 
     def ask(genus: str) -> None:
-        try:
-            gate.wait(30)
-            for _ in range(3):
-                download = making.place({"genus": genus}).download
-                found.append((genus, download.uuid, download.build_id))
-        finally:
-            connections.close_all()
+        for _ in range(3):
+            download = making.place({"genus": genus}).download
+            found.append((genus, download.uuid, download.build_id))
 
-    threads = [threading.Thread(target=ask, args=(genus,)) for genus in ("acer", "Acer", "ACER") * 4]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together.at_once([functools.partial(ask, genus) for genus in ("acer", "Acer", "ACER") * 4])
     assert len(found) == 36
     assert len(set(found)) == Download.objects.count() == 3
     assert len({build for _genus, _uuid, build in found}) == Build.objects.count() == 1
