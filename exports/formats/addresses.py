@@ -10,7 +10,8 @@ RESERVED_VERSIONS = frozenset(
     ("HEAD", "latest", "versions", "concepts", "mappings", "references", "expansions", "export", "processing",
      "extras", "summary", "webhooks")
 )  # fmt: skip
-_REPO = re.compile(r"/(orgs|users)/([^/]+)/(sources|collections)/([^/]+)/(.*)", re.DOTALL)
+#: names longer than any of ours are nobody's, and would not fit into an index
+_REPO = re.compile(r"/(orgs|users)/([^/]{1,150})/(sources|collections)/([^/]{1,100})/(.*)", re.DOTALL)
 
 
 def is_mnemonic(text: str) -> bool:

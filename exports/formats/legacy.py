@@ -15,6 +15,8 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _RENAMED = {"created_at": "created_on", "updated_at": "updated_on"}
 _URLS = ("url", "source_url", "owner_url", "version_url", "previous_version_url", "from_concept_url", "to_concept_url",
          "from_source_url", "to_source_url", "versioned_object_url")  # fmt: skip
+#: by how much another server's clock may be ahead of ours
+_SKEW = dt.timedelta(days=1)
 _URL_LISTS = ("parent_concept_urls", "child_concept_urls")
 
 
@@ -46,8 +48,10 @@ def _under(url: str, old: str, new: str) -> str:
 
 
 def moment(given: Any) -> dt.datetime | None:
-    """A time of a file; naive ones are UTC, unreadable ones are left out."""
-    return stamps.parse(given) if isinstance(given, str) else None
+    """A time of a file; naive ones are UTC, unreadable ones are left out. So are those still to come: later changes of
+    the repository, and of every collection that shows it, would have to be later still."""
+    found = stamps.parse(given) if isinstance(given, str) else None
+    return None if found is None or found > dt.datetime.now(dt.UTC) + _SKEW else found
 
 
 def _words(given: Json, key: str) -> str:

@@ -48,6 +48,18 @@ def text(value: Any) -> str | None:
     raise Fault("Not a valid string.")
 
 
+def at_most(length: int, reader: Reader) -> Reader:
+    """The same for a text of so many characters at most."""
+
+    def read_short(value: Any) -> Any:
+        found = reader(value)
+        if isinstance(found, str) and len(found) > length:
+            raise Fault(f"Ensure this field has no more than {length} characters.")
+        return found
+
+    return read_short
+
+
 def word(value: Any) -> str:
     """A text that is not empty."""
     found = text(value)
@@ -163,16 +175,21 @@ def descriptions(value: Any) -> list[Json]:
 def urls(value: Any) -> list[str]:
     if value is None:
         return []
-    if isinstance(value, list) and all(isinstance(item, str) and addresses.place(item) for item in value):
+    if isinstance(value, list) and all(_concept(item) for item in value):
         return value
     raise Fault("Expected a list of concept URLs.")
 
 
 def concept_url(value: Any) -> str:
-    found = addresses.expression(value) if isinstance(value, str) else None
-    if found is None or found.rows != "concepts" or not found.row_id:
+    found = _concept(value)
+    if found is None:
         raise Fault("Expected the URL of a concept.")
     return found.row_url
+
+
+def _concept(value: Any) -> addresses.Expression | None:
+    found = addresses.expression(value) if isinstance(value, str) else None
+    return found if found is not None and found.rows == "concepts" and found.row_id else None
 
 
 def source_url(value: Any) -> str | None:
@@ -221,7 +238,7 @@ REPO: dict[str, tuple[str, Reader]] = {
     "description": ("description", text),
     "custom_validation_schema": ("custom_validation_schema", text),
     "public_access": ("public_access", access),
-    "default_locale": ("default_locale", word),
+    "default_locale": ("default_locale", at_most(50, word)),
     "supported_locales": ("supported_locales", locales),
     "website": ("website", text),
     "extras": ("extras", mapping),
@@ -235,7 +252,7 @@ VERSION: dict[str, tuple[str, Reader]] = {
     "external_id": ("external_id", text),
 }
 ORGANIZATION: dict[str, tuple[str, Reader]] = {
-    "name": ("name", word),
+    "name": ("name", at_most(255, word)),
     "public_access": ("public_access", access),
     **{key: (key, text) for key in ("company", "website", "location", "logo_url", "description", "text")},
     "extras": ("extras", mapping),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from core import errors
@@ -15,7 +17,22 @@ _PROFILE: dict[str, tuple[str, records.Reader]] = {
     **{key: (key, records.text) for key in ("company", "location", "preferred_locale", "website")},
     "extras": ("extras", records.mapping),
 }
-_PERSON: dict[str, tuple[str, records.Reader]] = {"name": ("name", records.text), "email": ("email", records.text)}
+
+
+def _address(value: Any) -> str | None:
+    found = records.at_most(254, records.text)(value)
+    if found:
+        try:
+            validate_email(found)
+        except ValidationError:
+            raise records.Fault("Enter a valid email address.") from None
+    return str(found) if found else None
+
+
+_PERSON: dict[str, tuple[str, records.Reader]] = {
+    "name": ("name", records.at_most(256, records.text)),
+    "email": ("email", _address),
+}
 
 
 def create_organization(*, data: Json, user: User) -> Organization:

@@ -76,9 +76,9 @@ class Ends:
 
 
 def to_uri(what: State) -> str | None:
-    """URL of the concept a mapping points to, whether or not it is stored here."""
+    """URL of the concept a mapping points to, whether or not it is stored here; None when it never can be."""
     place = addresses.place(what.to_source_url)
-    if not place or not what.to_code:
+    if not place or not what.to_code or not addresses.is_row_id(what.to_code):
         return None
     return f"{place.repo_url}concepts/{addresses.quoted(what.to_code)}/"
 

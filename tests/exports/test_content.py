@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+import random
 import zipfile
 from typing import Any
 
@@ -539,6 +540,32 @@ def test_bad_input(world: World, settings: Any) -> None:
     assert answer.status_code == 415
     settings.EXPORTS_BODY_MAX_BYTES = 10
     assert world.api.post(f"{world.path}versions/", {"id": "much-too-long"}).status_code == 413
+
+
+def test_too_long(world: World) -> None:
+    """X39: what is too long to be kept is a 400 naming the field; a code of another repository may be of any length."""
+    long = random.Random(1).randbytes(4000).hex()
+    origin = world.concept("A")
+    mapping = {"map_type": "X", "from_concept_url": origin}
+    names = [{"name": "Long", "locale": "en"}]
+    for method, path, data, field in (
+        ("POST", "mappings/", {**mapping, "to_concept_url": f"/orgs/{long}/sources/S/concepts/1/"}, "to_concept_url"),
+        ("POST", "mappings/", {"map_type": "X", "from_concept_url": f"{world.path}concepts/{long}/",
+                               "to_concept_url": origin}, "from_concept_url"),
+        ("POST", "concepts/", {"id": "L", "concept_class": "X", "names": names,
+                               "parent_concept_urls": [f"{world.path}concepts/{long}/"]}, "parent_concept_urls"),
+        ("PUT", "", {"default_locale": long}, "default_locale"),
+        ("PUT", "/orgs/MyOrg/", {"name": long}, "name"),
+        ("PUT", "/user/", {"name": long}, "name"),
+        ("PUT", "/user/", {"email": f"{long}@example.org"}, "email"),
+        ("PUT", "/user/", {"email": "no address"}, "email"),
+    ):  # fmt: skip
+        answer = world.api(method, path if path.startswith("/") else f"{world.path}{path}", data)
+        assert (answer.status_code, list(answer.json())) == (400, [field]), (path, field)
+    away = {**mapping, "to_source_url": "/orgs/Else/sources/S/", "to_concept_code": long}
+    made = world.api.post(f"{world.path}mappings/", away)
+    assert (made.status_code, made.json()["to_concept_code"]) == (201, long)
+    assert world.api.put("/user/", {"email": "mine@example.org"}).json()["email"] == "mine@example.org"
 
 
 def test_diffs_add_up(world: World) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import jobs
 from core.models import Job
 from exports.jobs.imports import rows
-from exports.models import ImportNote
+from exports.models import CollectionReference, ImportNote, Repo
 from tests import together
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import download
@@ -218,6 +218,71 @@ def test_rights(world: World) -> None:
     assert [entry["line"] for entry in report["permission_denied"]] == [1]
     assert [entry["line"] for entry in report["created"]] == [2]
     assert world.api.get(f"{world.path}concepts/P1/").status_code == 404
+
+
+#: longer than an index takes, and not to be made shorter by compressing it
+LONG = random.Random(1).randbytes(4000).hex()
+
+
+def test_too_long(world: World) -> None:
+    """X54: what is too long for us is invalid with its line, and the lines round it go on."""
+    origin = world.concept("A")
+    org = {"owner": "MyOrg", "owner_type": "Organization"}
+    mapping = {"type": "Mapping", "map_type": "X", "source": "Src1", **org, "from_concept_url": origin}
+    data = lines(
+        concept("L1", parent_concept_urls=[f"/orgs/{LONG}/sources/S/concepts/1/"]),
+        concept("L2", parent_concept_urls=[f"{world.path}concepts/{LONG}/"]),
+        {**mapping, "to_concept_url": f"/orgs/{LONG}/sources/S/concepts/1/"},
+        {**mapping, "from_concept_url": f"/orgs/{LONG}/sources/S/concepts/1/", "to_concept_url": origin},
+        {"type": "Source", "id": "S9", "name": "S", **org, "default_locale": LONG},
+        {"type": "Organization", "id": "O9", "name": LONG},
+        {"type": LONG},
+        # codes elsewhere may be of any length
+        {**mapping, "id": "far", "to_source_url": "/orgs/Else/sources/S/", "to_concept_code": LONG},
+        concept("good"),
+    )
+    report = run(world.api, data)
+    assert report["task"]["state"] == "SUCCESS"
+    assert [list(entry["errors"]) for entry in report["invalid"]] == [
+        ["parent_concept_urls"], ["parent_concept_urls"], ["to_concept_url"], ["from_concept_url"], ["default_locale"],
+        ["name"],
+    ]  # fmt: skip
+    assert [entry["line"] for entry in report["unknown"]] == [7]
+    assert [entry["line"] for entry in report["created"]] == [8, 9]
+    assert world.api.get(f"{world.path}mappings/far/").json()["to_concept_code"] == LONG
+
+
+def test_references_of_a_source(world: World) -> None:
+    """X54: a source takes no references, whatever a record calls it."""
+    record = {"type": "Reference", "collection_url": world.path, "data": {"expressions": [world.concept("A")]}}
+    report = run(world.api, lines(record))
+    assert [entry["errors"] for entry in report["invalid"]] == [
+        {"collection_url": [f"{world.path} is not a collection."]}
+    ]
+    assert not CollectionReference.objects.exists()
+
+
+def test_times_to_come(world: World, archive: bytes) -> None:
+    """X52: times of an archive that are still to come are not kept: the repository, and collections that show it, could
+    never be written again."""
+    document = exported(archive)
+    for row in (document, *document["concepts"], *document["mappings"]):
+        row["updated_on"] = "9999-12-31T23:59:59.999999Z"
+    report = run(world.api, json.dumps(document).encode(), "?owner=users/editor")
+    assert (report["task"]["state"], report["failed"], report["invalid"]) == ("SUCCESS", [], [])
+    held = world.repo("Held", kind="collection")
+    world.refer(held, "/users/editor/sources/Src1/concepts/A/")
+    answer = world.api.put("/users/editor/sources/Src1/concepts/A/", {"datatype": "Text"})
+    assert (answer.status_code, answer.json()["updated_on"][:2]) == (200, "20")
+    assert world.api.get("/users/editor/sources/Src1/v1/").json()["updated_on"][:2] == "20"
+
+
+def test_name_of_an_archive(world: World, archive: bytes) -> None:
+    """X53: an archive of a repository whose name no address could hold makes none."""
+    document = {**exported(archive), "url": "/orgs/MyOrg/sources/no name/"}
+    report = run(world.api, json.dumps(document).encode())
+    assert [entry["errors"] for entry in report["invalid"]] == [{"url": ['"no name" cannot name a repository.']}]
+    assert Repo.objects.count() == 1
 
 
 def test_all_types(world: World) -> None:

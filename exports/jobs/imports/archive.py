@@ -34,6 +34,8 @@ def open_target(header: Json, importer: Importer, *, owner: str, fresh: str) -> 
     kind = legacy.kind_of(header)
     if place is None:
         raise errors.Invalid("The file does not say which repository it is.", field="url")
+    if not addresses.is_mnemonic(place.repo):
+        raise errors.Invalid(f'"{place.repo}" cannot name a repository.', field="url")
     path = owner.strip("/") or f"{place.owner_kind}/{place.owner}"
     uri = f"/{path}/{kind}s/{place.repo}/"
     repo = Repo.objects.filter(uri=uri).first()

@@ -131,6 +131,8 @@ def _collection_version(record: Json, action: str, importer: Importer, forced: s
 def _reference(record: Json, action: str, importer: Importer, forced: str) -> Result:
     uri = record.get("collection_url") or places.repo_uri(record, forced, kind="collection", key="collection")
     collection = places.repo(str(uri))
+    if collection.is_source:
+        raise errors.Invalid(f"{collection.uri} is not a collection.", field="collection_url")
     importer.demand("write", collection)
     expressions = _expressions(record)
     cascade = _CASCADES.get(str(record.get("__cascade", "none")).lower(), "none")

@@ -11,6 +11,8 @@ from exports.writing import store
 
 OUTCOMES = ("created", "updated", "unchanged", "deleted", "failed", "invalid", "permission_denied", "unknown")
 BAD = ("failed", "invalid", "permission_denied", "unknown")
+#: how much of a type nobody knows is kept
+_TYPE = 40
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Book:
                 ImportNote,
                 ("importing_id", "outcome", "line", "type", "url", "errors"),
                 (
-                    (key, n.outcome, n.line, n.type, n.url, text.dumps(n.errors) if n.errors else None)
+                    (key, n.outcome, n.line, n.type[:_TYPE], n.url, text.dumps(n.errors) if n.errors else None)
                     for n in self.pending
                 ),
             )
