@@ -149,7 +149,7 @@ def as_fact(exc: Exception) -> errors.Fact:
         return _framework_fact(exc)
     if isinstance(exc, RequestDataTooBig):
         return errors.TooLarge("The request body is too large.")
-    if isinstance(exc, (SuspiciousOperation, DataError)):
+    if isinstance(exc, (SuspiciousOperation, DataError)) or _is_of_nul(exc):
         return errors.Invalid("The request cannot be read.")
     if isinstance(exc, (OperationalError, InterfaceError)):
         log.warning("database_unavailable", error=str(exc))
@@ -157,6 +157,11 @@ def as_fact(exc: Exception) -> errors.Fact:
         return errors.Unavailable("The database did not answer in time.", code=code)
     log.error("unhandled_exception", exc_info=exc)
     return Internal()
+
+
+def _is_of_nul(exc: Exception) -> bool:
+    """The driver's refusal of NUL, which no text of the database can hold."""
+    return isinstance(exc, ValueError) and "NUL (0x00)" in str(exc)
 
 
 def _framework_fact(exc: drf.APIException) -> errors.Fact:

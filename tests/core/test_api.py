@@ -15,6 +15,7 @@ from rest_framework import exceptions as drf
 from rest_framework.request import Request
 
 from core import api, errors
+from core.models import User
 
 FAILURES: dict[str, Exception] = {}
 
@@ -76,6 +77,15 @@ def test_every_exception_is_said_in_the_dialect(client: Client, failure: Excepti
     answer = client.get("/broken/it")
     assert (answer.status_code, answer.json()) == (status, {"shout": code})
     assert answer["X-Accent"] == "loud"
+
+
+@pytest.mark.django_db
+def test_what_the_driver_says_of_nul_is_no_failure_of_ours(client: Client) -> None:
+    with pytest.raises(ValueError, match="NUL") as refused:
+        User.objects.filter(username="a\0").first()
+    for failure, status in ((refused.value, 400), (ValueError("anything else"), 500)):
+        FAILURES["it"] = failure
+        assert client.get("/broken/it").status_code == status
 
 
 def test_a_wrong_method_is_a_fact_with_the_allowed_ones(client: Client) -> None:
