@@ -39,6 +39,8 @@ def row(source: Repo, kind: rows.Kind, segment: str) -> Row:
 
 def row_version(of: Row, version: str | None = None) -> RowVersion:
     """A version of a row, the latest unless named."""
+    if version is not None and "\0" in version:
+        raise errors.NotFound
     found: RowVersion | None
     which = {"is_latest": True} if version is None else {"version": version}
     if isinstance(of, Concept):

@@ -107,6 +107,13 @@ class View(api.View):
     def flag(self, name: str, *, default: bool = False) -> bool:
         return truth(name, self.request.query_params.get(name, default))
 
+    def word(self, name: str, default: str = "") -> str:
+        """A text parameter; one that no database can be asked for is refused."""
+        value: str = self.request.query_params.get(name, default)
+        if "\0" in value:
+            raise errors.Invalid("Null characters are not allowed.", field=name)
+        return value
+
     def whole_number(self, name: str, *, least: int = 0) -> int | None:
         value = self.request.query_params.get(name)
         if value is None:

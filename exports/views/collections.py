@@ -28,7 +28,7 @@ class References(_OfCollection):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         found = CollectionReference.objects.filter(collection=self.repo).select_related("collection").order_by("-id")
-        if words := request.query_params.get("q", "").replace("\0", ""):
+        if words := self.word("q"):
             found = found.filter(expression__icontains=words)
         verbose = self.flag("verbose")
         return lists.of_query(self, found, lambda one: serializer.reference(one, detail=verbose))

@@ -92,7 +92,7 @@ class Imports(_Task):
         kind = (request.content_type or "").split(";")[0].strip().lower()
         if kind not in RAW and not kind.endswith("+json"):
             raise api.UnsupportedMedia(f'Unsupported media type "{kind}" in request.')
-        return _read(plain), request.query_params.get("name", "import"), {}
+        return _read(plain), self.word("name", "import"), {}
 
     def _form(self, plain: Any) -> tuple[Iterable[bytes], str, dict[str, Any]]:
         fields = plain.POST.dict()

@@ -139,10 +139,7 @@ def asked(view: base.View) -> content.Filter:
         raise errors.Invalid(
             f'"{sort}" is not one of id, name, updated_on.', field="sortDesc" if descending else "sortAsc"
         )
-    words = {name: query.get(wire, "") for name, wire in _WORDS.items()}
-    for name, word in words.items():
-        if "\0" in word:
-            raise errors.Invalid("Null characters are not allowed.", field=_WORDS[name])
+    words = {name: view.word(wire) for name, wire in _WORDS.items()}
     return content.Filter(
         retired=view.flag("includeRetired"), since=view.updated_since(), sort=sort or "", descending=descending, **words
     )

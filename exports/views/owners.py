@@ -37,7 +37,7 @@ class Login(base.View):
 class Users(base.View):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         found = owners.users()
-        if words := request.query_params.get("q", "").replace("\0", ""):
+        if words := self.word("q"):
             found = found.filter(username__icontains=words)
         if verbose := self.flag("verbose"):
             found = owners.with_user_counts(found)
@@ -90,7 +90,7 @@ class UserOrganizations(_OfUser):
 class Organizations(base.View):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         found = owners.organizations(self.user)
-        if words := request.query_params.get("q", "").replace("\0", ""):
+        if words := self.word("q"):
             found = found.filter(mnemonic__icontains=words) | found.filter(name__icontains=words)
         if verbose := self.flag("verbose"):
             found = owners.with_organization_counts(found)

@@ -82,7 +82,7 @@ class Owned(base.View):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         found = access.readable_repos(self.user, repos.owned(self.owner_url, self.kind))
-        if words := request.query_params.get("q", "").replace("\0", ""):
+        if words := self.word("q"):
             found = found.filter(mnemonic__icontains=words) | found.filter(name__icontains=words)
         verbose = self.flag("verbose")
         return lists.of_query(self, found, lambda one: serializer.repo(one, detail=verbose))

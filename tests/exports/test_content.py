@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from exports.invented import Invented
 from exports.models import Concept, ConceptVersion, Fragment, Repo
 from exports.services import seeding
+from exports.views import lists
 from exports.writing import concepts, drafts
 from tests import together
 from tests.exports import meeting
@@ -199,6 +200,7 @@ def test_limits(world: World) -> None:
     assert (len(many.json()["concepts"]), many["X-Total-Concepts"]) == (35, "35")
     assert len(json.loads(body(world.api.get(f"{ask}&limit=0")))["concepts"]) == 35
     assert [row["id"] for row in world.api.get(f"{ask}&limit=2&offset=33").json()["concepts"]] == ["n1", "n0"]
+    assert len(world.api.get(f"{world.path}concepts/").json()) == 25
     message = {"limit": ["A valid non-negative integer is required."]}
     for bad in ("-1", "abc", "1.5", "²"):
         refused = world.api.get(f"{ask}&limit={bad}")
@@ -227,7 +229,8 @@ def test_updated_since(world: World) -> None:
     spellings = (
         "2016-08-22T10:11:12Z", "2016-08-22T10:11:12.000000Z", "2016-08-22T10:11:12%2B00:00",
         "2016-08-22T15:41:12%2B05:30", "2016-08-22T15:41:12+05:30", "2016-08-22T10:11:12", "20160822101112",
-        "2016-08-22_101112", "1471860672", "2016-08-22%2010:11:12",
+        "2016-08-22_101112", "1471860672", "2016-08-22%2010:11:12", "2016-08-22T10:11:12.0Z",
+        "2016-08-22T03:11:12-0700",
     )  # fmt: skip
     for spelling in spellings:
         answer = world.api.get(f"{world.path}{QUERY}&updatedSince={spelling}")
@@ -237,6 +240,10 @@ def test_updated_since(world: World) -> None:
         assert rows["X-Updated-Since"] == answer["X-Updated-Since"]
         assert {row["id"] for row in rows.json()} == {"A", "C"}, spelling
     assert {row["id"] for row in whole(world, world.path, "&updatedSince=2016-08-22")["concepts"]} == {"A", "B", "C"}
+    nine = world.api.get(f"{world.path}concepts/?updatedSince=999999999")
+    assert nine["X-Updated-Since"] == "2001-09-09T01:46:39.000000+00:00"
+    later = world.api.get(f"{world.path}concepts/?includeRetired=true&updatedSince=2016-08-22T10:11:12.000001Z")
+    assert {row["id"] for row in later.json()} == {"C"}
     for garbage in ("garbage", "2016-02-30", "2016-08-22T25:00:00Z", "99999999999999", "12345"):
         refused = world.api.get(f"{world.path}{QUERY}&updatedSince={garbage}")
         assert (refused.status_code, refused.json()) == (
@@ -299,9 +306,17 @@ def test_paging(world: World) -> None:
     assert "previous" not in first
     middle = world.api.get(first["next"].partition("//")[2].partition("/")[1] + first["next"].split("/", 3)[3])
     assert [row["id"] for row in middle.json()] == ["n3", "n4", "n5"]
+    assert (middle["num_returned"], middle["offset"], middle["page_number"]) == ("3", "3", "2")
+    assert middle["previous"].startswith("http://testserver/")
+    back = world.api.get("/" + middle["previous"].split("/", 3)[3])
+    assert back.json() == first.json()
     last = world.api.get(f"{ask}&limit=3&offset=6")
     assert "next" not in last
-    assert last["num_returned"] == "1"
+    assert (last["num_returned"], last["page_number"]) == ("1", "3")
+    assert [row["id"] for row in world.api.get("/" + last["previous"].split("/", 3)[3]).json()] == ["n3", "n4", "n5"]
+    past = world.api.get(f"{ask}&limit=3&page=9")
+    assert (past.json(), past["num_found"], past["num_returned"]) == ([], "7", "0")
+    assert "next" not in past
     head = world.api.head(f"{ask}&limit=3")
     assert (head["num_found"], head.content) == ("7", b"")
     assert len(json.loads(body(world.api.get(f"{ask}&limit=0")))) == 7
@@ -311,6 +326,17 @@ def test_paging(world: World) -> None:
     assert world.api.get(f"{world.path}concepts/?locale=xx").json() == []
     assert world.api.get(f"{world.path}concepts/?sortAsc=nonsense").status_code == 400
     assert [row["id"] for row in world.api.get(f"{world.path}concepts/?sortDesc=name&limit=2").json()] == ["n6", "n5"]
+
+
+def test_most_rows_of_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X38: a list shows at most 1,000 rows, whatever limit is asked for."""
+    assert lists.MOST == 1000
+    monkeypatch.setattr(lists, "MOST", 2)
+    for number in range(3):
+        world.concept(f"n{number}")
+    cut = world.api.get(f"{world.path}concepts/?limit=5000")
+    assert (len(cut.json()), cut["num_returned"], cut["pages"]) == (2, "2", "2")
+    assert "limit=2" in cut["next"]
 
 
 def test_names(world: World) -> None:
@@ -566,6 +592,39 @@ def test_too_long(world: World) -> None:
     made = world.api.post(f"{world.path}mappings/", away)
     assert (made.status_code, made.json()["to_concept_code"]) == (201, long)
     assert world.api.put("/user/", {"email": "mine@example.org"}).json()["email"] == "mine@example.org"
+
+
+def test_nul_anywhere(world: World) -> None:
+    """X39: NUL is a 4xx in every parameter and path, and names the parameter where it is one of text."""
+    url = world.concept("A")
+    collection = world.repo("Coll", kind="collection")
+    world.cut("v1")
+    source, held = world.path, collection.uri
+    for path in ("/orgs/", "/users/", "/sources/", f"{held}references/", f"{source}concepts/", f"{held}mappings/"):
+        answer = world.api.get(f"{path}?q=a%00")
+        assert (answer.status_code, answer.json()) == (400, {"q": ["Null characters are not allowed."]}), path
+    named = world.api("POST", "/importers/bulk-import/?name=a%00", "{}")
+    assert (named.status_code, list(named.json())) == (400, ["name"])
+    for path in (
+        f"{source}concepts/?locale=%00", f"{source}concepts/?conceptClass=%00", f"{source}mappings/?mapType=%00",
+        f"{source}concepts/?sortAsc=%00", f"{source}concepts/?limit=%00", f"{source}?includeConcepts=%00",
+        f"{source}?updatedSince=%00", f"{source}v1/export/?format=%00", f"{source}v1/export/?dialect=%00",
+        f"{source}v1/export/?locale=%00", "/importers/bulk-import/?task=%00", f"{source}versions/?released=%00",
+    ):  # fmt: skip
+        assert world.api.get(path).status_code in (400, 404), path
+    for path in (
+        f"{source}concepts/%00/", f"{source}%00/", f"{url}%00/", f"{url}names/%00/", f"{source}mappings/%00/",
+        "/orgs/%00/", "/users/%00/", "/orgs/MyOrg/members/%00/", f"{held}expansions/%00/", "/tasks/%00/",
+        "/exports/dl/%00/x.tgz", f"{source}webhooks/%00/", f"{source}v1/concepts/%00/", f"{source}v1/export/%00/",
+        f"{source}concepts/A%2500/",
+    ):  # fmt: skip
+        assert world.api.get(path).status_code == 404, path
+    for method, path in (("PUT", url), ("DELETE", url), ("PUT", f"{url}reactivate/"), ("POST", f"{url}names/")):
+        refused = world.api(method, path, {"update_comment": "a\0", "name": "a\0", "locale": "en"})
+        assert refused.status_code == 400, (method, path)
+    assert world.api.put(f"{held}references/?cascade=%00", {"data": {"expressions": []}}).status_code == 400
+    assert world.api.delete(f"{held}references/", {"references": ["\0"]}).status_code == 400
+    assert world.anonymous.post("/users/login/", {"username": "a\0", "password": "b"}).status_code == 400
 
 
 def test_diffs_add_up(world: World) -> None:
