@@ -7,7 +7,7 @@ Flat memory at any size: nothing is held but blocks.
 import functools
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,12 @@ def build(run: jobs.Run, announce: Announce = lambda _: None) -> None:
     keys = _keys(one, run.lease_token)
     try:
         values = _write(run, one, keys, announce)
+    except Exception:
+        # one archive may be whole in the store already, and nobody will ever know of it
+        with suppress(blobs.StoreUnavailable):
+            blobs.delete(*keys.values())
+        raise
+    try:
         _publish(run, one, keys, values)
     except jobs.LeaseLost:
         # another attempt owns the build now; what this one wrote belongs to nobody

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib import parse, request
 
@@ -69,6 +70,7 @@ def test_worker_killed(
 
 def test_store_down(cut: World, servers: house.House, start_worker: Callable[..., house.Worker]) -> None:
     """X46: storage down: GET still answers, link 503, build storage_unavailable, nothing left behind."""
+    before = set(archives())
     cut.build(f"{cut.path}v1/")
     link = parse.urlsplit(cut.anonymous.get(f"{cut.path}{EXPORT}?format=tar")["Location"]).path
     cut.cut("v2")
@@ -87,6 +89,9 @@ def test_store_down(cut: World, servers: house.House, start_worker: Callable[...
     assert failed["X-Export-Error"].startswith("storage_unavailable; ")
     assert cut.api.delete(f"{cut.path}{EXPORT}").status_code == 200
     store.start()
+    first = ExportBuild.objects.get(version_name="v1")
+    assert set(archives()) - before <= {first.tgz_key, first.zip_key}
+    assert blobs.abort_stale_uploads(timedelta(0), prefix="exports/") == 0
     cut.build(f"{cut.path}v2/")
     assert cut.anonymous.get(f"{cut.path}v2/export/").status_code == 303
 

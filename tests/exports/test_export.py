@@ -14,8 +14,10 @@ from urllib import parse
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from core import errors, jobs
+from core import blobs, errors, jobs
+from core.blobs import writing
 from core.models import Job
 from exports.formats import archives, stamps
 from exports.jobs import build
@@ -153,6 +155,9 @@ def test_head_version(ready: World) -> None:
         assert (answer.status_code, answer["Allow"]) == (405, "OPTIONS")
         if method != "HEAD":
             assert answer.json() == {"detail": "Exports exist only for repository versions, not for HEAD."}
+    for version, allowed in (("HEAD", "OPTIONS"), ("v1", "GET, POST, DELETE, HEAD, OPTIONS")):
+        options = ready.api("OPTIONS", f"{ready.path}{version}/export/")
+        assert (options.status_code, options["Allow"]) == (200, allowed)
     put = ready.api.put(f"{ready.path}v1/export/", {})
     assert (put.status_code, put.json()) == (405, {"detail": 'Method "PUT" not allowed.'})
     assert set(put["Allow"].split(", ")) == {"GET", "POST", "DELETE", "HEAD", "OPTIONS"}
@@ -347,6 +352,31 @@ def test_archive(ready: World) -> None:
     assert lines[0] == document
 
 
+def test_layout(ready: World) -> None:
+    """X26: gzip and tar tell nothing of machine and moment; times are the stamp's; tags name what a format is of."""
+    path = f"{ready.path}v1/export/"
+    tgz, zipped = (download(ready, f"{ready.path}v1/", f"&format={form}") for form in ("tgz", "zip"))
+    assert tgz[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+    status = ready.api.get(f"{path}status/").json()
+    stamp = dt.datetime.fromisoformat(status["last_updated"])
+    with tarfile.open(fileobj=io.BytesIO(tgz)) as tar:
+        (member,) = tar.getmembers()
+    assert (member.mode, member.uid, member.gid, member.uname, member.gname) == (0o644, 0, 0, "", "")
+    assert (member.mtime, member.size, member.type) == (int(stamp.timestamp()), status["json"]["size"], tarfile.REGTYPE)
+    with zipfile.ZipFile(io.BytesIO(zipped)) as box:
+        (entry,) = box.infolist()
+    even = stamp.second - stamp.second % 2  # a zip counts in two seconds
+    assert entry.date_time == (stamp.year, stamp.month, stamp.day, stamp.hour, stamp.minute, even)
+    assert (entry.compress_type, entry.file_size, entry.extra) == (zipfile.ZIP_DEFLATED, member.size, b"")
+    sums = {one["format"]: one["sha256"] for one in status["archives"]}
+    for form, tag in (
+        ("tgz", sums["tgz"]), ("zip", sums["zip"]), ("tar", f"{sums['tgz']}.tar"),
+        ("ndjson", f"{status['json']['sha256']}.ndjson"),
+    ):  # fmt: skip
+        assert ready.api.head(f"{path}?format={form}")["ETag"] == f'"{tag}"'
+    assert sums == {"tgz": hashlib.sha256(tgz).hexdigest(), "zip": hashlib.sha256(zipped).hexdigest()}
+
+
 def test_same_bytes(ready: World) -> None:
     """X27: two builds of the same content have equal bytes."""
     path = f"{ready.path}v1/"
@@ -473,6 +503,42 @@ def test_rebuild(ready: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert download(ready, f"{ready.path}v1/")
 
 
+def test_links_outlive_a_rebuild(ready: World) -> None:
+    """X45: a link to the archive that was replaced works within its grace, and so long its bytes are kept."""
+    path = f"{ready.path}v1/export/"
+    link = location(ready.api.get(f"{path}?format=tar"))
+    old = ExportBuild.objects.get()
+    assert ready.api.put(f"{ready.path}v1/", {"description": "New words"}).status_code == 200
+    assert ready.api.post(f"{path}?force=true").status_code == 202
+    jobs.run_queued()
+    old.refresh_from_db()
+    fresh = ExportBuild.objects.get(state="ready")
+    assert (old.state, fresh.tgz_sha256 != old.tgz_sha256) == ("replaced", True)
+    answer = ready.anonymous.get(link)
+    assert (answer.status_code, answer["ETag"]) == (200, f'"{old.tgz_sha256}.tar"')
+    assert len(body(answer)) == int(answer["Content-Length"])
+    keys = [old.tgz_key, old.zip_key, fresh.tgz_key, fresh.zip_key]
+    assert build.live_blobs(keys) == set(keys)
+    ExportBuild.objects.filter(pk=old.pk).update(ended_at=timezone.now() - dt.timedelta(seconds=60 + 3600 + 1))
+    assert build.live_blobs(keys) == set(keys[2:])
+    assert ready.api.delete(path).status_code == 200
+    assert build.live_blobs(keys) == set()
+
+
+def test_cancelled(world: World) -> None:
+    """X2: after a build was cancelled nothing is there: 204 without a state to wait for, and the next POST is 202."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    assert world.api.post(path).status_code == 202
+    assert world.api.delete(path).json() == {"detail": "The export was deleted."}
+    answer = world.api.get(path)
+    assert (answer.status_code, answer["X-Export-Status"]) == (204, "none")
+    for name in ("Location", "Retry-After", "X-Export-Progress", "X-Export-Error"):
+        assert name not in answer
+    assert world.api.post(path).status_code == 202
+
+
 def test_failed_then_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X43: after a failure GET is 204 with the error, and the next POST is 202 at once."""
     world.fill()
@@ -485,6 +551,34 @@ def test_failed_then_again(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     failed = world.api.get(path)
     assert (failed.status_code, failed["X-Export-Status"]) == (204, "failed")
     assert failed["X-Export-Error"].startswith("internal_error")
+    world.build(f"{world.path}v1/")
+    assert world.api.get(path).status_code == 303
+
+
+@pytest.mark.parametrize("form", ["tgz", "zip"])
+def test_one_archive_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """X46: when the store takes one archive and not the other, the build fails and neither is left behind."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    before = {entry.key for entry in blobs.keys("exports/")}
+    put = writing.Writer._put
+
+    def refuse(self: writing.Writer, data: bytes) -> None:
+        if self.key.endswith(form):
+            raise blobs.StoreUnavailable
+        put(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.Writer, "_put", refuse)
+        assert world.api.post(path).status_code == 202
+        for _ in range(3):
+            Job.objects.filter(state="queued").update(available_at="2020-01-01T00:00:00Z")
+            jobs.run_queued()
+    failed = world.api.get(path)
+    assert (failed.status_code, failed["X-Export-Status"]) == (204, "failed")
+    assert failed["X-Export-Error"].startswith("storage_unavailable; ")
+    assert {entry.key for entry in blobs.keys("exports/")} == before
     world.build(f"{world.path}v1/")
     assert world.api.get(path).status_code == 303
 
