@@ -82,8 +82,9 @@ def create_user(*, data: Json) -> User:
 
 
 def edit_user(user: User, *, data: Json) -> User:
-    """A person's own account: what the data mention."""
+    """A person's own account: what the data mention. An address nobody has proven yet counts as unproven."""
     person = records.read(data, _PERSON)
+    proven = [one.lower() for one in user.addresses.filter(is_verified=True).values_list("address", flat=True)]
     if "name" in person:
         user.first_name, user.last_name = _split(person["name"] or "")
     if "email" in person:
@@ -91,6 +92,8 @@ def edit_user(user: User, *, data: Json) -> User:
     try:
         with transaction.atomic():
             user.save()
+            if user.email.lower() not in proven:
+                user.addresses.filter(is_primary=True).update(is_verified=False)
             _save_profile(user, data)
     except IntegrityError:
         raise errors.Invalid("This address is taken.", fields={"email": ["This address is taken."]}) from None

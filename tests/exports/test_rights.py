@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from core.models import ApiToken, User
+from core.models import ApiToken, EmailAddress, User
 from exports.models import Organization, Repo
-from exports.services import owners, repos
+from exports.services import owners, repos, tokens
 from tests.exports.conftest import Api, World
 
 
@@ -62,6 +63,39 @@ def test_private(world: World) -> None:
     assert world.stranger.post(f"{world.path}v1/export/").status_code == 403
 
 
+def test_private_collection(world: World) -> None:
+    """X13: references, expansions and members of a private collection are no more shown than the rest of it."""
+    urls = world.fill()
+    collection = world.repo("Coll", kind="collection")
+    world.refer(collection, urls[0])
+    world.cut("c1", repo=collection)
+    assert world.api.put(collection.uri, {"public_access": "None"}).status_code == 200
+    for below in (
+        "", "references/", "expansions/", "expansions/autoexpand-HEAD/", "expansions/autoexpand-HEAD/concepts/",
+        "concepts/", "concepts/A/", "mappings/", "versions/", "c1/", "c1/expansions/", "c1/concepts/A/", "latest/",
+        "c1/export/", "c1/export/events/", "c1/export/files/", "c1/export/fhir.tgz/", "c1/export/csv.zip/",
+    ):  # fmt: skip
+        path = f"{collection.uri}{below}"
+        assert world.anonymous.get(path).status_code == (401 if below != "latest/" else 404), path
+        assert world.stranger.get(path).status_code == (403 if below != "latest/" else 404), path
+    for method, below, data in (
+        ("PUT", "references/", {"data": {"expressions": urls}}), ("DELETE", "references/", {"references": "*"}),
+        ("POST", "versions/", {"id": "c2"}), ("POST", "c1/export/", None), ("PUT", "", {"name": "x"}),
+    ):  # fmt: skip
+        assert world.anonymous(method, f"{collection.uri}{below}", data).status_code == 401
+        assert world.stranger(method, f"{collection.uri}{below}", data).status_code == 403
+
+
+def test_cookies_count_for_nothing(world: World) -> None:
+    """X13: whoever is logged in to the pages is nobody to the API."""
+    world.api.put(world.path, {"public_access": "None"})
+    browser = Api()
+    browser.client.force_login(world.editor)
+    assert browser.get(world.path).status_code == 401
+    assert browser.get("/user/").status_code == 401
+    assert browser.post("/orgs/", {"id": "New", "name": "New"}).status_code == 401
+
+
 def test_same_number(world: World) -> None:
     """X14: a member of org number n cannot read the private repo of user number n."""
     org = Organization.objects.create(
@@ -73,6 +107,12 @@ def test_same_number(world: World) -> None:
     repo = repos.create(twin, kind="source", data={"id": "P", "name": "P", "public_access": "None"}, user=twin)
     assert Repo.objects.get(pk=repo.pk).user_id == org.pk
     assert world.stranger.get(repo.uri).status_code == 403
+    # nor does the user of that number get at the organization's
+    theirs = repos.create(org, kind="source", data={"id": "P", "name": "P", "public_access": "None"}, user=twin)
+    assert Repo.objects.get(pk=theirs.pk).organization_id == twin.pk
+    assert Api(tokens.issue(twin)[1]).get(theirs.uri).status_code == 403
+    assert Api(tokens.issue(twin)[1]).get(repo.uri).status_code == 200
+    assert world.stranger.get(theirs.uri).status_code == 200
 
 
 def test_outsider(world: World) -> None:
@@ -94,20 +134,30 @@ def test_login(world: World) -> None:
     token = answer.json()["token"]
     assert len(token) == 40
     assert Api(token).get("/user/").json()["username"] == "editor"
-    assert not ApiToken.objects.filter(sha256=token).exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT t::text FROM core_apitoken t")
+        assert not any(token in row for (row,) in cursor.fetchall())
+    assert answer["Cache-Control"] == "no-store"
     wrong = world.anonymous.post("/users/login/", {**right, "password": "no"})
     words = {"non_field_errors": ["Unable to log in with provided credentials."]}
     assert (wrong.status_code, wrong.json()) == (400, words)
     assert world.anonymous.post("/users/login/", {}).status_code == 400
-    seen = [world.anonymous.post("/users/login/", {**right, "password": "no"}).status_code for _ in range(10)]
-    assert seen[-1] == 429
+    # two tries so far; the one without a name was none
+    seen = [world.anonymous.post("/users/login/", {**right, "password": "no"}) for _ in range(9)]
+    assert [one.status_code for one in seen] == [400] * 8 + [429]
+    assert seen[-1].json()["detail"].startswith("Request was throttled. Expected available in ")
+    assert 1 <= int(seen[-1]["Retry-After"]) <= 61
+    # the name from elsewhere, and another name from here
+    elsewhere = world.anonymous.client.post(
+        "/users/login/", right, content_type="application/json", REMOTE_ADDR="192.0.2.7"
+    )
+    assert elsewhere.status_code == 429
+    assert world.anonymous.post("/users/login/", {"username": "boss", "password": "no"}).status_code == 429
     assert ApiToken.objects.filter(user=world.editor, audience="exports").count() == 2
 
 
 def test_ten_tokens(world: World) -> None:
     """X51: the ten newest tokens stay."""
-    from exports.services import tokens
-
     for _ in range(12):
         tokens.issue(world.editor, keep=tokens.KEPT)
     assert ApiToken.objects.filter(user=world.editor, audience="exports", revoked_at=None).count() == 10
@@ -129,7 +179,57 @@ def test_cors(world: World) -> None:
     world.api.put(world.path, {"public_access": "None"})
     flight = world.anonymous("OPTIONS", f"{world.path}v1/export/", **{"Access-Control-Request-Method": "POST"})
     assert flight.status_code == 200
-    assert "Authorization" in flight["Access-Control-Allow-Headers"]
+    assert flight["Access-Control-Allow-Methods"] == "GET, POST, DELETE, HEAD, OPTIONS"
+    wanted = "Authorization, Content-Type, Prefer, Range, If-Range, Compress"
+    assert flight["Access-Control-Allow-Headers"] == wanted
+    refused = world.anonymous.get(world.path)
+    assert (refused.status_code, refused["Access-Control-Allow-Origin"]) == (401, "*")
+
+
+def test_exposed_headers(world: World) -> None:
+    """X60: a browser's program may read every header this API sends."""
+    world.fill()
+    world.cut("v1")
+    world.build(f"{world.path}v1/")
+    path = f"{world.path}v1/export/"
+    world.api.put(f"{world.path}v1/", {"description": "later"})
+    world.api.post(f"{path}?force=true")
+    answers = [
+        world.api.get(path), world.api.post(path), world.api.get(path, Prefer="ocl-dialect=oclapi2"),
+        world.api.get(f"{path}?stream=true"), world.api.get(f"{world.path}concepts/?limit=1&offset=1"),
+        world.api.get(f"{world.path}?includeConcepts=true&limit=1&updatedSince=2016-01-01"),
+        world.anonymous.get("/user/"), world.api.put(path, {}),
+    ]  # fmt: skip
+    exposed = {name.strip().lower() for name in answers[0]["Access-Control-Expose-Headers"].split(",")}
+    # what a browser shows of any answer, and what is none of a program's business
+    known = {"content-type", "content-length", "cache-control", "vary", "date", "content-encoding", "x-request-id",
+             "x-content-type-options", "x-frame-options", "referrer-policy", "cross-origin-opener-policy"}  # fmt: skip
+    sent = {name.lower() for answer in answers for name in answer.headers}
+    assert {name for name in sent - exposed - known if not name.startswith("access-control-")} == set()
+
+
+def test_an_address_is_proven_elsewhere(world: World) -> None:
+    """X14: whoever writes an address into the own account has not proven to have it; one proven before stays so."""
+    User.objects.filter(pk=world.editor.pk).update(is_validated=True)
+    EmailAddress.objects.filter(user=world.editor).update(is_verified=True)
+    mine = EmailAddress.objects.filter(user=world.editor).order_by("id")
+    for address, rows in (
+        ("somebody@else.example", [("editor@example.org", True), ("somebody@else.example", False)]),
+        ("Editor@Example.org", [("Editor@Example.org", True), ("somebody@else.example", False)]),
+    ):
+        changed = world.api.put("/user/", {"email": address})
+        assert (changed.status_code, changed.json()["email"]) == (200, address)
+        assert list(mine.values_list("address", "is_verified")) == rows
+    taken = world.stranger.put("/user/", {"email": "EDITOR@example.org"})
+    assert (taken.status_code, taken.json()) == (400, {"email": ["This address is taken."]})
+
+
+def test_caching_of_json(world: World) -> None:
+    """X60: JSON may be kept by its reader only, and is asked for again."""
+    for path in (world.path, "/orgs/", "/user/", f"{world.path}concepts/", "/orgs/None/"):
+        answer = world.api.get(path)
+        assert answer["Cache-Control"] == "private, no-cache"
+        assert {name.strip() for name in answer["Vary"].split(",")} >= {"Authorization", "Accept-Encoding"}
 
 
 def test_organizations(world: World) -> None:
