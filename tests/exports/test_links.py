@@ -1,5 +1,6 @@
 """One-time links (contract §2.5)."""
 
+import base64
 import hashlib
 import re
 from datetime import timedelta
@@ -50,6 +51,35 @@ def test_once(ready: World) -> None:
     assert (again.status_code, again.json()) == (410, GONE)
     assert ready.anonymous.head(link).status_code == 410
     assert ready.anonymous.post(link).status_code == 405
+
+
+@pytest.mark.parametrize("form", ["tgz", "zip", "tar", "ndjson"])
+def test_headers(ready: World, form: str) -> None:
+    """X25: what 200, 206 and HEAD of a link carry, in each format."""
+    told = ready.anonymous.get(f"{ready.path}v1/export/?format={form}")
+    link = location(told)
+    head = ready.anonymous.head(link)
+    part = ready.anonymous.get(link, Range="bytes=1-9")
+    part_bytes = body(part)
+    answer = ready.anonymous.get(fresh(ready, f"?format={form}"))
+    data = body(answer)
+    for one in (head, part, answer):
+        assert one["Content-Type"] == names.CONTENT_TYPES[form]
+        assert one["Content-Disposition"] == f'attachment; filename="{told["X-Export-Filename"]}"'
+        assert (one["Cache-Control"], one["X-Content-Type-Options"]) == ("private, no-store, no-transform", "nosniff")
+        assert one["Accept-Ranges"] == ("none" if form == "ndjson" else "bytes")
+        for name in ("ETag", "Last-Modified", "Last-Updated"):
+            assert one[name] == told[name]
+        assert one["Date"].endswith(" GMT")
+        assert "Content-Encoding" not in one
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        assert one.get("Repr-Digest") == (f"sha-256=:{digest}:" if form in ("tgz", "zip") else None)
+    assert (head.status_code, head["Content-Length"], head.content) == (200, str(len(data)), b"")
+    if form == "ndjson":
+        assert (part.status_code, part_bytes) == (200, data)
+    else:
+        assert (part.status_code, part["Content-Length"], part_bytes) == (206, "9", data[1:10])
+        assert part["Content-Range"] == f"bytes 1-9/{len(data)}"
 
 
 def interrupted(world: World, link: str, after: int, **headers: str) -> bytes:
