@@ -42,6 +42,16 @@ class ReadOnly(admin.ModelAdmin[Any]):
         return False
 
 
+class ReadOnlyRows(admin.TabularInline[Any, Any]):
+    """Rows to look at on the page of what they belong to; set ``model`` and ``readonly_fields``."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 class Addresses(admin.TabularInline[EmailAddress, User]):
     model = EmailAddress
     extra = 0

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from core import errors
+from core.admin import ReadOnlyRows
 from core.models import User
 from usermgmt.formats import networks, workdays
 from usermgmt.forms import ReasonForm
@@ -306,14 +307,9 @@ class ChangeRequests(StaffOnly):
         return None
 
 
-class RequestEvents(admin.TabularInline[ServiceRequestEvent, ServiceRequest]):
+class RequestEvents(ReadOnlyRows):
     model = ServiceRequestEvent
-    extra = 0
-    can_delete = False
     readonly_fields = ("at", "actor", "from_state", "to_state", "reason")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(ServiceRequest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
@@ -13,6 +12,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
+from core.admin import ReadOnlyRows
 from downloads import services
 from downloads.admin.lists import BigList, acted, one_of
 from downloads.jobs import status
@@ -34,34 +34,19 @@ _OF_BUILD = (
 )
 
 
-class Claims(admin.TabularInline[Claim, Download]):
+class Claims(ReadOnlyRows):
     model = Claim
     fields = readonly_fields = ("created_at", "address", "user", "source", "withdrawn_at")
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
-class Told(admin.TabularInline[Notification, Download]):
+class Told(ReadOnlyRows):
     model = Notification
     fields = readonly_fields = ("channel", "address", "state", "attempts", "queued_at")
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
-class Parts(admin.TabularInline[BuildPart, Build]):
+class Parts(ReadOnlyRows):
     model = BuildPart
     fields = readonly_fields = ("member", "number", "low", "high", "state", "rows", "size", "compressed")
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Download)
