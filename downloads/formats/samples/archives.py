@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import csv
-import io
 import itertools
 import random
 import tarfile
@@ -139,11 +138,11 @@ class _Writer:
         self._cumulative = list(itertools.accumulate(weights))
 
     def write(self, path: Path) -> None:
-        with _package(path) as package:
-            package.add("meta.xml", self._meta().encode())
-            package.add("eml.xml", self._eml().encode())
+        with _package(path) as folder:
+            (folder / "meta.xml").write_text(self._meta(), "utf-8")
+            (folder / "eml.xml").write_text(self._eml(), "utf-8")
             with contextlib.ExitStack() as stack:
-                tables = {name: stack.enter_context(package.table(name, self.provider)) for name in self._tables()}
+                tables = {name: stack.enter_context(_table(folder / name, self.provider)) for name in self._tables()}
                 self._rows(tables)
 
     def _tables(self) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -299,42 +298,19 @@ class _Writer:
         )
 
 
-class _Package:
-    """A place archive members are written to."""
-
-    def add(self, name: str, data: bytes) -> None:
-        raise NotImplementedError
-
-    def _open(self, name: str) -> contextlib.AbstractContextManager[Any]:
-        raise NotImplementedError
-
-    @contextlib.contextmanager
-    def table(self, name: str, provider: Provider) -> Iterator[Any]:
-        """A csv writer of a member."""
-        with self._open(name) as raw:
-            text = io.TextIOWrapper(raw, encoding=provider.encoding, newline="")
-            yield csv.writer(text, delimiter=provider.delimiter, lineterminator="\n")
-            text.flush()
-            text.detach()
-
-
-class _Folder(_Package):
-    def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        self._path = path
-
-    def add(self, name: str, data: bytes) -> None:
-        (self._path / name).write_bytes(data)
-
-    def _open(self, name: str) -> contextlib.AbstractContextManager[Any]:
-        return (self._path / name).open("wb")
+@contextlib.contextmanager
+def _table(path: Path, provider: Provider) -> Iterator[Any]:
+    """A csv writer of a member."""
+    with path.open("w", encoding=provider.encoding, newline="") as text:
+        yield csv.writer(text, delimiter=provider.delimiter, lineterminator="\n")
 
 
 @contextlib.contextmanager
-def _package(path: Path) -> Iterator[_Package]:
+def _package(path: Path) -> Iterator[Path]:
     """A folder, or one that is packed into a zip or tar.gz afterwards: two members cannot be written at once there."""
     folder = path if path.suffix == "" else path.with_name(f"{path.name}.d")
-    yield _Folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
     if folder == path:
         return
     files = sorted(folder.iterdir())
