@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm, UsernameField
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
+from django.template.defaultfilters import filesizeformat, pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -24,7 +25,22 @@ admin.site.index_title = "Operations"
 admin.site.enable_nav_sidebar = False
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
+def counted(count: int, one: str, many: str) -> str:
+    """A number with its noun and whatever else depends on it: `1 token was`, `0 tokens were`."""
+    return f"{count} {pluralize(count, f'{one},{many}')}"
+
+
+class Acting:
+    """For tables whose rows nobody edits, but whose actions change something: ``permissions=["act"]``."""
+
+    opts: Any
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever holds the permission to change the rows may act on them; who may only look gets no such action."""
+        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename('change', self.opts)}")
+
+
+class ReadOnly(Acting, admin.ModelAdmin[Any]):
     """A table to look at: rows come and go by the service's own rules."""
 
     show_full_result_count = False
@@ -128,10 +144,10 @@ class Tokens(ReadOnly):
     def shown(self, token: ApiToken) -> str:
         return f"{token.prefix}…"
 
-    @admin.action(description="Revoke the selected tokens")
+    @admin.action(description="Revoke the selected tokens", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        self.message_user(request, f"{count} tokens were revoked.")
+        self.message_user(request, f"{counted(count, 'token was', 'tokens were')} revoked.")
 
 
 @admin.register(Job)
@@ -157,12 +173,12 @@ class Jobs(ReadOnly):
             return ""
         return f"{((job.finished_at or timezone.now()) - job.started_at).total_seconds():.1f}"
 
-    @admin.action(description="Cancel the selected jobs")
+    @admin.action(description="Cancel the selected jobs", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         stopped = sum(jobs.cancel(job.pk) for job in queryset)
-        self.message_user(request, f"{stopped} jobs were asked to stop.")
+        self.message_user(request, f"{counted(stopped, 'job was', 'jobs were')} asked to stop.")
 
-    @admin.action(description="Start the selected jobs again")
+    @admin.action(description="Start the selected jobs again", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
             try:
@@ -178,10 +194,10 @@ class Outgoing(ReadOnly):
     actions = ["send_again"]
     retry: Callable[[Any], bool]
 
-    @admin.action(description="Send again")
+    @admin.action(description="Send again", permissions=["act"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         count = sum(self.retry(row) for row in queryset)
-        self.message_user(request, f"{count} messages were queued again.")
+        self.message_user(request, f"{counted(count, 'message was', 'messages were')} queued again.")
 
 
 @admin.register(Mail)

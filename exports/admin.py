@@ -11,7 +11,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from core import errors
-from core.admin import ReadOnly
+from core.admin import Acting, ReadOnly, counted
 from core.models import ApiToken, User
 from exports.models import (
     ExportBuild,
@@ -91,14 +91,14 @@ class Versions(ReadOnly):
     def export_state(self, version: RepoVersion) -> str:
         return version.current_build.state if version.current_build else "none"
 
-    @admin.action(description="Release")
+    @admin.action(description="Release", permissions=["act"])
     def release(self, request: HttpRequest, queryset: QuerySet[RepoVersion]) -> None:
         user = _operator(request)
         done(
             self, request, queryset, lambda one: repos.edit_version(one, data={"released": True}, user=user), "released"
         )
 
-    @admin.action(description="Export now")
+    @admin.action(description="Export now", permissions=["act"])
     def export_now(self, request: HttpRequest, queryset: QuerySet[RepoVersion]) -> None:
         user = _operator(request)
         done(self, request, queryset, lambda one: exports.request(one, user=user), "asked for")
@@ -142,16 +142,16 @@ class Builds(ReadOnly):
             return ""
         return f"{((build.finished_at or timezone.now()) - build.job.started_at).total_seconds():.1f}"
 
-    @admin.action(description="Rebuild")
+    @admin.action(description="Rebuild", permissions=["act"])
     def rebuild(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
         user = _operator(request)
         done(self, request, _of_each(queryset), lambda one: exports.rebuild(one, user=user), "are being rebuilt")
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
         done(self, request, queryset, exports.cancel, "cancelled")
 
-    @admin.action(description="Delete the exports of these versions")
+    @admin.action(description="Delete the exports of these versions", permissions=["act"])
     def delete_export(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
         done(self, request, _of_each(queryset), exports.delete_of, "deleted")
 
@@ -171,7 +171,7 @@ class NewToken(forms.ModelForm[ExportsToken]):
 
 
 @admin.register(ExportsToken)
-class Tokens(admin.ModelAdmin[ExportsToken]):
+class Tokens(Acting, admin.ModelAdmin[ExportsToken]):
     """Issue a token: its secret is shown once, right after."""
 
     form = NewToken
@@ -199,10 +199,10 @@ class Tokens(admin.ModelAdmin[ExportsToken]):
         obj.pk = token.pk
         self.message_user(request, f"The token is {secret} – it is shown only now.", messages.WARNING)
 
-    @admin.action(description="Revoke the selected tokens")
+    @admin.action(description="Revoke the selected tokens", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ExportsToken]) -> None:
         count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        self.message_user(request, f"{count} tokens were revoked.")
+        self.message_user(request, f"{counted(count, 'token was', 'tokens were')} revoked.")
 
 
 @admin.register(ExtraFile)
@@ -212,7 +212,7 @@ class ExtraFiles(ReadOnly):
     list_select_related = ("version__repo",)
     actions = ("remove",)
 
-    @admin.action(description="Delete the selected files")
+    @admin.action(description="Delete the selected files", permissions=["act"])
     def remove(self, request: HttpRequest, queryset: QuerySet[ExtraFile]) -> None:
         done(self, request, queryset, extras.delete, "deleted")
 
@@ -225,10 +225,11 @@ class NewWebhook(forms.ModelForm[Webhook]):
     def clean(self) -> dict[str, Any] | None:
         """The rules of the API, in its words; the webhook itself is made when the form is saved."""
         cleaned = super().clean()
-        try:
-            webhooks.check_url(self.cleaned_data.get("url", ""))
-        except errors.Invalid as fact:
-            self.add_error("url", fact.message)
+        if url := self.cleaned_data.get("url"):
+            try:
+                webhooks.check_url(url)
+            except errors.Invalid as fact:
+                self.add_error("url", fact.message)
         if not (self.cleaned_data.get("on_ready") or self.cleaned_data.get("on_failed")):
             self.add_error("on_ready", "A webhook needs at least one event.")
         return cleaned
@@ -271,7 +272,7 @@ class Imports(ReadOnly):
     def summary(self, importing: ImportJob) -> str:
         return import_serializer.summary(import_serializer.counted(importing))
 
-    @admin.action(description="Retry")
+    @admin.action(description="Retry", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[ImportJob]) -> None:
         done(self, request, queryset, imports.retry, "started again")
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -37,10 +38,12 @@ class Recordsets(admin.ModelAdmin[Recordset]):
         return [path("upload/", upload, name="downloads_upload"), *super().get_urls()]
 
     def upload(self, request: HttpRequest) -> HttpResponse:
-        """The page behind the button Upload archive."""
+        """The page behind the button Upload archive; an archive brings new rows and replaces others."""
+        if not (self.has_add_permission(request) and self.has_change_permission(request)):
+            raise PermissionDenied
         return uploads.page(self, request)
 
-    @admin.action(description="Ingest again from the source URL")
+    @admin.action(description="Ingest again from the source URL", permissions=["change"])
     def reingest(self, request: HttpRequest, queryset: QuerySet[Recordset]) -> None:
         user: Any = request.user
 
@@ -53,11 +56,11 @@ class Recordsets(admin.ModelAdmin[Recordset]):
 
         acted(self, request, queryset, again, "being ingested again")
 
-    @admin.action(description="Withdraw: hide the rows from new downloads")
+    @admin.action(description="Withdraw: hide the rows from new downloads", permissions=["change"])
     def withdraw(self, request: HttpRequest, queryset: QuerySet[Recordset]) -> None:
         acted(self, request, queryset, lambda each: services.set_public(each, is_public=False), "withdrawn")
 
-    @admin.action(description="Show the rows again")
+    @admin.action(description="Show the rows again", permissions=["change"])
     def show(self, request: HttpRequest, queryset: QuerySet[Recordset]) -> None:
         acted(self, request, queryset, lambda each: services.set_public(each, is_public=True), "shown")
 

@@ -142,27 +142,27 @@ class Downloads(BigList):
         rows = format_html_join("", "<tr>{}</tr>", ((each,) for each in cells))
         return format_html("<table><tr>{}</tr>{}</table>", names, rows)
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, services.cancel_all, "cancelled")
 
-    @admin.action(description="Retry failed")
+    @admin.action(description="Retry failed", permissions=["act"])
     def retry_failed(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, services.retry_failed, "retried")
 
-    @admin.action(description="Expire now")
+    @admin.action(description="Expire now", permissions=["act"])
     def expire(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, services.expire_now, "expired")
 
-    @admin.action(description="Pin")
+    @admin.action(description="Pin", permissions=["act"])
     def pin(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, lambda each: services.pin(each, is_pinned=True), "pinned")
 
-    @admin.action(description="Unpin")
+    @admin.action(description="Unpin", permissions=["act"])
     def unpin(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, lambda each: services.pin(each, is_pinned=False), "unpinned")
 
-    @admin.action(description="Send mails and webhooks again")
+    @admin.action(description="Send mails and webhooks again", permissions=["act"])
     def resend(self, request: HttpRequest, queryset: QuerySet[Download]) -> None:
         acted(self, request, queryset, _resend_all, "told again")
 
@@ -193,7 +193,7 @@ class Notifications(BigList):
     def told_of(self, notification: Notification) -> str:
         return str(notification.download_id)
 
-    @admin.action(description="Retry")
+    @admin.action(description="Retry", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Notification]) -> None:
         acted(self, request, queryset, services.resend, "retried")
 
