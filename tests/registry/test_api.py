@@ -59,7 +59,7 @@ def login(client: Client, body: str | bytes, kind: str = FORM, **headers: Any) -
     return client.post("/api/v2/login", body, content_type=kind, **headers)
 
 
-def pair(client: Client, name: str = "maria", *, password: str = PASSWORD) -> dict[str, str]:
+def pair(client: Client, name: str = "maria", *, password: str = PASSWORD) -> dict[str, Any]:
     """The two headers of a fresh login."""
     answer = login(client, f"username={name}&password={password}").json()
     return {"HTTP_X_AUTH_TOKEN": answer["data"]["authToken"], "HTTP_X_USER_ID": answer["data"]["userId"]}
