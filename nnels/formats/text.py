@@ -83,7 +83,7 @@ def query(keywords: str) -> Query:
         raise errors.Invalid("Search keywords are too long.")
     text = unicodedata.normalize("NFKC", re.sub(r"[+/,;]", " ", keywords))
     positive, negative = _terms(text)
-    if len(positive) + len(negative) > MAX_TERMS:
+    if sum(unit != "or" for unit in positive) + len(negative) > MAX_TERMS:
         raise errors.Invalid("Search keywords are too long.")
     return Query(
         positive=" ".join(positive),

@@ -25,6 +25,7 @@ class Search(base.Resource):
 
     def get(self, request: Request, keywords: str = "", **kwargs: Any) -> HttpResponseBase:
         self.caller(request)
+        keywords = keywords.removesuffix("/")
         if "suggest" in self.params:
             return self.suggest(keywords)
         asked = listing.parse(

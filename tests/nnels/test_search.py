@@ -90,6 +90,19 @@ def test_only_exclusions(client: Any, token: str, shelf: None) -> None:
         assert find(client, token, keywords) == []
 
 
+def test_longest_keywords(client: Any, token: str) -> None:
+    """N42: 500 characters and 32 terms are looked for, with a slash at the end as well; `or` and `-` are no terms."""
+    terms = [f"w{number}" for number in range(33)]
+    fits = ["x" * 500, "+".join(terms[:32]), "+or+".join(terms[:32]), "+-".join(terms[:32])]
+    fits.append("%22w0+w1%22+" * 32)
+    refused = ["x" * 501, "+".join(terms), "+or+".join(terms), "+-".join(terms), "%22w0+w1%22+" * 33]
+    for status, several in ((200, fits), (400, refused)):
+        for keywords in several:
+            for path in (f"/api/basic_search/{keywords}", f"/api/basic_search/{keywords}/"):
+                answer = client.get(path, headers={"access-token": token})
+                assert answer.status_code == status, (keywords, answer.content)
+
+
 @pytest.mark.parametrize("isbn", ["9780142437247", "978-0-14-243724-7", "0142437247", "0-14-243724-7",
                                   "ISBN+0142437247", "978%200%2014%20243724%207"])  # fmt: skip
 def test_isbn(client: Any, token: str, shelf: None, isbn: str) -> None:
