@@ -22,7 +22,7 @@ from django.utils import timezone
 from core import blobs
 from core.blobs import signing
 from core.models import User
-from nnels import models
+from nnels import checks, models
 from nnels.jobs import catalogue
 from tests.nnels import conftest as house
 from tests.nnels.test_surface import check_problem
@@ -95,6 +95,27 @@ def test_row(client: Any, token: str) -> None:
     assert [file["url"] for file in found["files"]] == found["file_resources"]
     assert list(found["files"][0]) == ["format", "media_type", "name", "bytes", "sha256", "url", "expires_at"]
     assert found["changed"].endswith("Z")
+
+
+def test_end_of_a_link(client: Any, token: str, settings: Any) -> None:
+    """N27: `expires_at` is when the store stops answering the link, as long from now as the setting says."""
+    house.moby()
+    for seconds in (3600, 60):
+        settings.NNELS_URL_LIFETIME = seconds
+        (file,) = row(client, token)["files"]
+        said = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(file["url"]).query))
+        signed_at = datetime.datetime.strptime(said["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
+        assert said["X-Amz-Expires"] == str(seconds)
+        ends = signed_at + datetime.timedelta(seconds=seconds)
+        assert datetime.datetime.fromisoformat(file["expires_at"]) == ends
+        assert (file["media_type"], said["response-content-type"]) == ("application/epub+zip",) * 2
+
+
+@pytest.mark.parametrize(("seconds", "is_fine"), [(59, False), (60, True), (604_800, True), (604_801, False)])
+def test_lifetime_of_links_is_checked(settings: Any, seconds: int, is_fine: bool) -> None:
+    """N33: a lifetime outside of what SigV4 allows stops the start."""
+    settings.NNELS_URL_LIFETIME = seconds
+    assert [message.id for message in checks.url_lifetime()] == ([] if is_fine else ["nnels.E001"])
 
 
 def test_id_is_a_number(client: Any, token: str) -> None:
@@ -175,6 +196,8 @@ def test_comma_lists(client: Any, token: str, staff: User, log_in: Any) -> None:
     check_problem(ask(client, token, "1,x"), 422, "The entity ID x does not exist.")
     many = ",".join(str(number) for number in range(1, 52))
     check_problem(ask(client, token, many), 400, "At most 50 entities can be requested at once.")
+    fifty = many.rpartition(",")[0]
+    check_problem(ask(client, token, f"{fifty},1,,2"), 422, "The entity ID 4 does not exist.")
     assert ask(client, token, ",").json()["data"] == []
 
 

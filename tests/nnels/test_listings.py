@@ -200,6 +200,40 @@ def test_bad_operator(client: Any, token: str) -> None:
     assert client.get(f"/api/repo_items?{many}", headers={"access-token": token}).status_code == 400
 
 
+def test_most_filters(client: Any, token: str, shelf: None) -> None:
+    """N38: twenty filters and a hundred values are taken, one more is not."""
+    for count, status in ((20, 200), (21, 400)):
+        pairs = "&".join(f"filter[label][value][{n}]=e&filter[label][operator][{n}]=CONTAINS" for n in range(count))
+        answer = client.get(f"/api/repo_items?{pairs}", headers={"access-token": token})
+        assert answer.status_code == status
+    for count, status in ((100, 200), (101, 400)):
+        values = "&".join(f"filter[id][value][]={n}" for n in range(count))
+        answer = client.get(f"/api/repo_items?filter[id][operator]=IN&{values}", headers={"access-token": token})
+        assert answer.status_code == status
+    check_problem(answer, 400, "The filter id is malformed.")
+
+
+ODD = ("%00", "%FF", "%ED%A0%80", "%0A", "%E2%82%AC", "%F0%9F%90%8B", "'%22%5C", "(", "9" * 400)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_bytes_in_parameters(client: Any, token: str, shelf: None, odd: str) -> None:
+    """N38: NUL, bytes that are not UTF-8, halves of surrogate pairs and signs in any parameter break nothing."""
+    for query in (
+        f"filter[label]={odd}", f"filter[creators][value]={odd}&filter[creators][operator]=CONTAINS",
+        f"filter[label][value]={odd}&filter[label][operator]=LIKE", f"filter[{odd}]=1", f"sort={odd}", f"fields={odd}",
+        f"range={odd}", f"page={odd}", f"facets={odd}", f"all={odd}", f"{odd}={odd}", f"filter[isbn]={odd}",
+        f"filter[languages]={odd}", f"filter[published_date]={odd}", f"filter[changed]={odd}", f"filter[uuid]={odd}",
+        f"filter[id]={odd}", f"filter[id][operator]={odd}", f"access_token={odd}",
+    ):  # fmt: skip
+        for path in ("/api/repo_items", "/api/basic_search/e", "/api/users/me", "/api"):
+            answer = client.get(f"{path}?{query}", headers={"access-token": token})
+            assert answer.status_code in (200, 400), (path, query, answer.content)
+    for field in ("uuid", "isbn", "label", "id", odd):
+        answer = client.get(f"/api/repo_items/{odd}?loadByFieldName={field}", headers={"access-token": token})
+        assert answer.status_code in (400, 422), (field, answer.content)
+
+
 def test_text_filters(client: Any, token: str, shelf: None) -> None:
     """N39: text ignores case and accents; wildcards only in LIKE."""
     assert filtered(client, token, "label", "ete 6") == filtered(client, token, "label", "ÉTÉ 6") == [60]

@@ -7,9 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.urls import Resolver404, resolve
 
 from core.models import User
+from nnels.services import reading
 from tests.nnels import conftest as house
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +31,50 @@ def check_problem(response: Any, status: int, title: str | None = None) -> dict[
     if title is not None:
         assert body["title"] == title
     return body
+
+
+SECTION = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
+
+
+def test_each_problem(client: Any, token: str, settings: Any, monkeypatch: Any) -> None:
+    """N2: type and detail of the problem of every status; what failed inside is not told."""
+    house.moby(files={})
+    me = {"access-token": token}
+    secret = "SELECT password FROM core_user"
+
+    def breaking(error: Exception) -> Any:
+        def one(*_args: Any, **_kwargs: Any) -> Any:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, "one", one)
+            return client.get("/api/repo_items/6804", headers=me)
+
+    def refresh(body: str, kind: str) -> Any:
+        return client.post("/api/refresh-token", body, content_type=kind)
+
+    answers = [
+        (client.get("/api/repo_items?range=0", headers=me), 400, "#sec10.4.1", "Bad Request"),
+        (client.get("/api/repo_items"), 401, "#sec10.4.2", "Unauthorized"),
+        (client.get("/api/users", headers=me), 403, "#sec10.4.4", "Forbidden"),
+        (client.get("/api/nope"), 404, "#sec10.4.5", "Not Found"),
+        (client.get("/api", headers={"accept": "text/html"}), 406, "#sec10.4.7", "Not Acceptable"),
+        (refresh("x" * 5000, "application/json"), 413, "#sec10.4.14", "Request Entity Too Large"),
+        (refresh("<x/>", "text/xml"), 415, "#sec10.4.16", "Unsupported Media Type"),
+        (client.get("/api/repo_items/9", headers=me), 422, "", "Unprocessable Entity; Validation errors."),
+        (breaking(RuntimeError(secret)), 500, "#sec10.5.1", "Internal Server Error"),
+        (breaking(OperationalError(secret)), 503, "#sec10.5.4", "Service Unavailable"),
+    ]
+    settings.NNELS_RATE_LIMIT = "1/day"
+    client.get("/api/users/me", headers=me)
+    answers.append((client.get("/api/users/me", headers=me), 429, "", "Too Many Requests"))
+    for answer, status, fragment, detail in answers:
+        body = check_problem(answer, status)
+        assert (body["type"], body["detail"]) == (SECTION + fragment, detail)
+        assert body["title"]
+        assert secret not in answer.content.decode()
+        assert ("WWW-Authenticate" in answer) == (status == 401)
+        assert ("Retry-After" in answer) == (status in (429, 503))
 
 
 # --- paths and versions -------------------------------------------------------------------------------------------
@@ -226,7 +272,12 @@ def test_other_verbs(client: Any, verb: str) -> None:
         response = getattr(client, verb)(path)
         check_problem(response, 400, f"The http method {verb.upper()} is not allowed for this path.")
         assert response["Allow"] == "GET, HEAD, OPTIONS"
-    assert client.put("/api/refresh-token")["Allow"] == "POST, OPTIONS"
+    for method in ("get", "head", "put", "delete"):
+        refused = getattr(client, method)("/api/refresh-token")
+        assert (refused.status_code, refused["Allow"]) == (400, "POST, OPTIONS")
+    for path in ("/api/login-token", "/api/refresh-token/abc"):
+        refused = getattr(client, verb)(path)
+        assert (refused.status_code, refused["Allow"]) == (400, "GET, OPTIONS")
 
 
 def test_override(client: Any, token: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import dataclasses
 import json
 import urllib.error
 import urllib.request
@@ -62,6 +63,25 @@ def test_login(client: Any, reader: User) -> None:
     assert flat["Content-Type"] == "application/json; charset=utf-8"
     single = client.get("/api/login-token", headers={**GOOD, "accept": "application/drupal.single+json"})
     assert single["Content-Type"] == "application/drupal.single+json; charset=utf-8"
+
+
+def test_lifetimes(client: Any, reader: User, log_in: Any, settings: Any) -> None:
+    """N9: an access token lasts a day, a refresh token 180 days, both by setting; `expires_in` never falls below 0."""
+    log_in()
+    pair = models.TokenPair.objects.get()
+    assert pair.expires_at - pair.issued_at == timedelta(days=1)
+    assert pair.refresh_expires_at is not None
+    assert pair.refresh_expires_at - pair.issued_at == timedelta(days=180)
+    pair.delete()
+    settings.NNELS_ACCESS_LIFETIME, settings.NNELS_REFRESH_LIFETIME = 60, 3600
+    assert 58 <= log_in()["expires_in"] <= 60
+    pair = models.TokenPair.objects.get()
+    assert pair.refresh_expires_at is not None
+    assert pair.refresh_expires_at - pair.issued_at == timedelta(hours=1)
+    found = tokens.resolve(log_in()["access_token"])
+    assert found is not None
+    late = dataclasses.replace(found[1], expires_at=timezone.now() - timedelta(seconds=5))
+    assert tokens.peek("x", late).expires_in == 0
 
 
 def test_login_again(client: Any, reader: User, log_in: Any) -> None:

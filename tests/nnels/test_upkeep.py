@@ -32,7 +32,9 @@ def test_purge_tokens(reader: User, log_in: Any) -> None:
     pair = models.TokenPair.objects.get()
     assert pair.revoked_why == "blocked"
     assert upkeep.purge()["pairs"] == 0
-    models.TokenPair.objects.update(revoked_at=timezone.now() - timedelta(days=31))
+    models.TokenPair.objects.update(revoked_at=timezone.now() - timedelta(days=29, hours=23))
+    assert upkeep.purge()["pairs"] == 0
+    models.TokenPair.objects.update(revoked_at=timezone.now() - timedelta(days=30, hours=1))
     assert upkeep.purge()["pairs"] == 1
     assert not models.TokenPair.objects.exists()
 
@@ -42,7 +44,9 @@ def test_purge_issues(client: Any, token: str, settings: Any) -> None:
     house.moby()
     for _ in range(3):
         client.get("/api/repo_items/6804", headers={"access-token": token})
-    day = timezone.now() - timedelta(days=91)
+    models.UrlIssue.objects.update(at=timezone.now() - timedelta(days=89, hours=23))
+    assert upkeep.purge()["issues"] == 0
+    day = timezone.now() - timedelta(days=90, hours=1)
     old = models.UrlIssue.objects.order_by("id")[:2]
     models.UrlIssue.objects.filter(pk__in=[one.pk for one in old]).update(at=day)
     assert upkeep.purge()["issues"] == 2
