@@ -7,6 +7,7 @@ HTTP-only facts below), and the view's ``dialect`` says that fact in the words o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn
 
@@ -183,6 +184,16 @@ def catch_all(dialect: Dialect) -> Any:
 
     NoSuchPath.dialect = dialect
     return NoSuchPath.as_view()
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3): named or ``*``, and not with weight 0."""
+    weights: dict[str, float] = {}
+    for item in header.lower().split(","):
+        coding, _, rest = item.strip().partition(";")
+        weight = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", rest)
+        weights[coding.strip()] = float(weight.group(1)) if weight else 1.0
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
 def body(request: HttpRequest | Request, *, limit: int | None = None) -> bytes:

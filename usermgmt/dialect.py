@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from django.conf import settings
@@ -102,16 +101,6 @@ def announce_end_of_basic(response: HttpResponseBase) -> None:
         response["Link"] = f'<{settings.USERMGMT_BASIC_LINK}>; rel="deprecation"'
 
 
-def accepts_gzip(header: str) -> bool:
-    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3): named or `*`, and not with weight 0."""
-    weights: dict[str, float] = {}
-    for item in header.lower().split(","):
-        coding, _, rest = item.strip().partition(";")
-        weight = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", rest)
-        weights[coding.strip()] = float(weight.group(1)) if weight else 1.0
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
-
-
 def _bearer_challenge(fact: errors.Fact) -> str:
     return f'{BEARER_CHALLENGE}, error="invalid_token"' if fact.code == "invalid_token" else BEARER_CHALLENGE
 
@@ -119,6 +108,6 @@ def _bearer_challenge(fact: errors.Fact) -> str:
 def _compress(request: HttpRequest, response: HttpResponse) -> None:
     if len(response.content) < GZIP_FROM_BYTES or response.has_header("Content-Encoding"):
         return
-    if accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
+    if api.accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", "")):
         response.content = text.compress_string(response.content, max_random_bytes=GZIP_PADDING)
         response["Content-Encoding"] = "gzip"

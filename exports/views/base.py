@@ -216,7 +216,7 @@ def zipped_json(response: Any) -> Any:
 
 def squeezed(request: Request, response: Any) -> Any:
     """gzip for JSON, when asked for and worth it; never for archives."""
-    wants = "gzip" in request.META.get("HTTP_ACCEPT_ENCODING", "")
+    wants = api.accepts_gzip(request.META.get("HTTP_ACCEPT_ENCODING", ""))
     if not wants or not response.get("Content-Type", "").startswith("application/json"):
         return response
     if response.has_header("Content-Encoding"):

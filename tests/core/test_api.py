@@ -142,3 +142,21 @@ def test_the_core_dialect_states_problem_details() -> None:
     answer: Any = api.Dialect().error(request, errors.Unavailable("Later, please.", retry_after=7))
     assert (answer.status_code, answer["Retry-After"]) == (503, "7")
     assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("x-gzip", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("", False),
+    ],
+)
+def test_who_takes_gzip(header: str, accepted: bool) -> None:
+    assert api.accepts_gzip(header) is accepted

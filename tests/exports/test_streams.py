@@ -50,6 +50,14 @@ def test_squeezed(world: World) -> None:
     assert body(archive).startswith(b"PK")
 
 
+@pytest.mark.parametrize(("accepted", "squeezed"), [("gzip;q=0", False), ("br, *;q=0.1", True), ("identity", False)])
+def test_not_squeezed(world: World, accepted: str, squeezed: bool) -> None:
+    """X33: gzip only for those who take it."""
+    answer = world.api.get(f"{world.path}{QUERY}", **{"Accept-Encoding": accepted})
+    assert answer.has_header("Content-Encoding") == squeezed
+    body(answer)
+
+
 def test_one_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X33: all of limit=0 is of one moment: a collection's references as well as its rows, and what stands above."""
     urls = world.fill()
