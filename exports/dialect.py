@@ -16,7 +16,8 @@ EXPOSED = ", ".join(
      "X-Export-Size", "X-Export-Filename", "X-Export-Stale", "Last-Updated", "Last-Updated-Timezone", "Last-Modified",
      "ETag", "Retry-After", "Preference-Applied", "X-Total-Concepts", "X-Total-Mappings", "X-Updated-Since",
      "num_found", "num_returned", "offset", "pages", "page_number", "next", "previous", "Content-Range",
-     "Accept-Ranges", "Content-Disposition", "Repr-Digest", "WWW-Authenticate", "Allow")
+     "Accept-Ranges", "Content-Disposition", "Repr-Digest", "WWW-Authenticate", "Allow", "Date", "Vary",
+     "X-Content-Type-Options")
 )  # fmt: skip
 
 
@@ -105,6 +106,8 @@ class ExportsDialect(api.Dialect):
     def finish(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response.headers.setdefault("Access-Control-Allow-Origin", "*")
         response.headers.setdefault("Access-Control-Expose-Headers", EXPOSED)
+        if response.status_code == 204 and "Content-Type" in response.headers:
+            del response["Content-Type"]
         if request.method == "OPTIONS":
             response["Access-Control-Allow-Methods"] = response.get("Allow", "GET, HEAD, OPTIONS")
             response["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Prefer, Range, If-Range, Compress"

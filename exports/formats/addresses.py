@@ -19,6 +19,12 @@ def is_mnemonic(text: str) -> bool:
     return bool(MNEMONIC.fullmatch(text)) and text not in (".", "..")
 
 
+def is_owner(path: str) -> bool:
+    """Whether a path such as ``orgs/MyOrg`` or ``users/me`` names an owner."""
+    kind, _, name = path.partition("/")
+    return kind in ("orgs", "users") and is_mnemonic(name)
+
+
 def is_row_id(text: str) -> bool:
     """Whether a text may name a concept or mapping: up to 255 characters, none of them a control character."""
     return 0 < len(text) <= 255 and text not in (".", "..") and not any(c < " " or "\x7f" <= c <= "\x9f" for c in text)

@@ -26,6 +26,8 @@ from exports.selectors import documents
 KIND = "exports.build_export"
 Announce = Callable[[str], None]
 EVERYTHING = documents.Wanted(concepts=True, references=True, mappings=True, retired=True)
+#: the core's words for an error, where the contract (§4) has another
+_CODES = {"store_unavailable": "storage_unavailable", "database_unavailable": "internal_error", "cancelled": ""}
 #: what the row of a build may say of an error; it stands in a header
 MAX_ERROR = 200
 
@@ -240,8 +242,7 @@ def settled(job: Job) -> None:
     state = {jobs.FAILED: BuildState.FAILED, jobs.CANCELLED: BuildState.CANCELLED}.get(job.state)  # type: ignore[call-overload]
     if state is None:
         return
-    # "store_unavailable" is the core's word, "storage_unavailable" the contract's
-    code = {"store_unavailable": "storage_unavailable", "cancelled": ""}.get(job.error_code, job.error_code)
+    code = _CODES.get(job.error_code, job.error_code)
     ended = list(ExportBuild.objects.filter(job=job, state__in=ACTIVE).values_list("pk", flat=True))
     ExportBuild.objects.filter(pk__in=ended, state__in=ACTIVE).update(
         state=state,

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 
 from core import errors, webhooks
-from exports.formats import names, stamps, variants
+from exports.formats import names, stamps
 from exports.models import ExportBuild, Webhook
+from exports.selectors import builds
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ def _queue(receiver: Webhook, one: ExportBuild, event: str, body: dict[str, Any]
 def payload(one: ExportBuild, event: str) -> dict[str, Any]:
     """What a receiver is told. No link: those work once; the address of the export hands one out."""
     version = one.version
-    variant = variants.of(one.variant, label=one.label, base=one.base_id, base_name=one.base.name if one.base else "")
+    variant = builds.variant_of(one)
     return {
         "event": f"export.{event}",
         "build": str(one.pk),

@@ -112,8 +112,7 @@ class Imports(_Task):
         }
         owner = str(given.get("owner", "")).strip("/")
         if owner:
-            kind, _, name = owner.partition("/")
-            if kind not in ("orgs", "users") or not addresses.is_mnemonic(name):
+            if not addresses.is_owner(owner):
                 raise errors.Invalid("Expected orgs/<id> or users/<name>.", field="owner")
             options["owner"] = owner
         return options

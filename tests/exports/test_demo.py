@@ -1,5 +1,6 @@
 """The demo's content, commands and check."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -14,10 +15,12 @@ from django.test.utils import CaptureQueriesContext
 
 from core.models import ApiToken, User
 from exports import demo
+from exports.models import ExportBuild
 from exports.services import seeding, tokens
 from tests import house
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import inside
+from tests.exports.test_imports import concept, lines
 
 
 def test_seed(transactional_db: None, web: house.Web, worker: house.Worker, tmp_path: Path) -> None:
@@ -74,6 +77,37 @@ def test_commands(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as ended:
         call_command("import_ocl", str(bad))
     assert ended.value.code == 2
+
+
+def test_export_of_others(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X59: export_ocl takes a build somebody else has asked for, and says why one failed."""
+    world.fill()
+    world.cut("v1")
+    assert world.api.post(f"{world.path}v1/export/").status_code == 202
+    file = tmp_path / "v1.zip"
+    call_command("export_ocl", world.path, "v1", "--format", "zip", "--out", str(file))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == ExportBuild.objects.get().zip_sha256
+    world.cut("v2")
+    monkeypatch.setattr("exports.jobs.build._arrays", lambda _: 1 / 0)
+    with pytest.raises(CommandError, match="internal_error: Something went wrong"):
+        call_command("export_ocl", world.path, "v2")
+
+
+def test_import_tells(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X54: import_ocl shows how far it is, and refuses an owner that is none."""
+    monkeypatch.setattr("exports.management.commands.import_ocl.STEP", 2)
+    monkeypatch.setattr("exports.jobs.imports.work.BATCH", 2)
+    file = tmp_path / "rows.json"
+    file.write_bytes(lines(*(concept(f"C{number}") for number in range(5))))
+    call_command("import_ocl", str(file))
+    told = capsys.readouterr()
+    assert told.err.splitlines() == ["2 of 5 records", "4 of 5 records"]
+    assert told.out.startswith("Processed: 5 of 5 | Created: 5")
+    for owner in ("MyOrg", "orgs/", "teams/x", "orgs/a/b"):
+        with pytest.raises(CommandError, match="--owner"):
+            call_command("import_ocl", str(file), "--owner", owner)
 
 
 def test_lists_cost_little(world: World, settings: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib import parse
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -581,6 +581,24 @@ def test_one_archive_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, f
     assert {entry.key for entry in blobs.keys("exports/")} == before
     world.build(f"{world.path}v1/")
     assert world.api.get(path).status_code == 303
+
+
+def test_code_of_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X46: a database that stays away while an archive is made is no code the contract does not know."""
+    world.fill()
+    world.cut("v1")
+    assert world.api.post(f"{world.path}v1/export/").status_code == 202
+
+    def away(*_: Any) -> None:
+        raise OperationalError("the server closed the connection unexpectedly")
+
+    monkeypatch.setattr(build, "_fill", away)
+    for _ in range(3):
+        Job.objects.filter(state="queued").update(available_at="2020-01-01T00:00:00Z")
+        jobs.run_queued()
+    answer = world.api.get(f"{world.path}v1/export/")
+    assert answer["X-Export-Error"].startswith("internal_error; ")
+    assert not answer.has_header("Content-Type")
 
 
 def test_stale(ready: World) -> None:

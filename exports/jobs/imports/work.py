@@ -20,7 +20,7 @@ from exports.writing import clock
 KIND = "exports.import"
 BATCH = 500
 Json = dict[str, Any]
-Transaction = Callable[[], AbstractContextManager[Any]]
+Noted = Callable[[int, int], None]
 
 
 class BlobFile(io.RawIOBase):
@@ -79,9 +79,10 @@ def do(run: jobs.Run) -> Json:
     return work.result()
 
 
-def run_file(file: BinaryIO, *, user: Any, options: Json) -> Book:
-    """An import at the command line, in this process; ``feeds.Refused`` when the file cannot be read."""
-    work = Work(Importer(user), options, Book(None))
+def run_file(file: BinaryIO, *, user: Any, options: Json, noted: Noted | None = None) -> Book:
+    """An import at the command line, in this process; ``feeds.Refused`` when the file cannot be read. ``noted`` is told
+    now and then how many records of how many are done."""
+    work = Work(Importer(user), options, Book(None), noted=noted)
     work.whole(file)
     return work.book
 
@@ -90,9 +91,9 @@ class Work:
     """One pass of writing over a file."""
 
     def __init__(self, importer: Importer, options: Json, book: Book, *, run: jobs.Run | None = None,
-                 importing: ImportJob | None = None) -> None:  # fmt: skip
+                 importing: ImportJob | None = None, noted: Noted | None = None) -> None:  # fmt: skip
         self.importer, self.options, self.book = importer, options, book
-        self._run, self._importing = run, importing
+        self._run, self._importing, self._noted = run, importing, noted
         self._owner = str(options.get("owner", "") or "")
         self._is_atomic = bool(options.get("atomic"))
         self._names, self._named = places.Names(self._owner), set[str]()
@@ -125,6 +126,8 @@ class Work:
             yield item
 
     def _check(self) -> None:
+        if self._noted is not None:
+            self._noted(self._done, self._total)
         if self._run is not None:
             self._run.check()
             self._run.progress(stage="importing", done=self._done, total=self._total,

@@ -1,6 +1,7 @@
 """Build the export of a version, if need be, and write it to a file or standard output."""
 
 import sys
+import threading
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from django.core.management.base import BaseCommand, CommandError
 from core import errors, jobs
 from exports.formats import names
 from exports.models import ExportBuild
-from exports.selectors import files, repos
+from exports.selectors import builds, files, repos
 from exports.serializers import exports as serializer
 from exports.services import exports
+
+#: seconds between two looks at a build that a worker does
+PAUSE = 0.5
 
 
 class Command(BaseCommand):
@@ -44,10 +48,12 @@ class Command(BaseCommand):
             raise CommandError(f"There is no version {name} of {uri}.") from None
         if version.is_head:
             raise CommandError("HEAD has no export; cut a version.")
-        made = exports.request(version, user=None).build
-        if made is not None and made.job_id is not None:
-            jobs.run(made.job_id)
-        version = repos.version(uri, name)
-        if version.current_build is None:
-            raise CommandError("The export was not built; see its status.")
-        return version.current_build
+        exports.request(version, user=None)
+        # it may be somebody else's, and a worker may be quicker than we
+        while (state := builds.state_of(repos.version(uri, name))).active:
+            if state.job is None or not jobs.run(state.job.pk):
+                threading.Event().wait(PAUSE)
+        if state.ready is None:
+            why = ": ".join(state.error) if state.error else "it was cancelled"
+            raise CommandError(f"The export was not built: {why}")
+        return state.ready

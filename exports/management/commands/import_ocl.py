@@ -2,16 +2,20 @@
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from core.models import User
-from exports.formats import feeds
+from exports.formats import addresses, feeds
 from exports.jobs import imports
 from exports.jobs.imports import notes
 from exports.serializers import imports as serializer
+
+#: records between two lines of progress
+STEP = 5000
 
 
 class Command(BaseCommand):
@@ -28,9 +32,12 @@ class Command(BaseCommand):
         account = User.objects.filter(username=user.lower()).first() if user else None
         if user and account is None:
             raise CommandError(f"There is no user {user}.")
+        if owner and not addresses.is_owner(owner.strip("/")):
+            raise CommandError("--owner is orgs/<id> or users/<name>.")
+        given = {"owner": owner.strip("/"), "atomic": atomic}
         try:
             with Path(file).open("rb") as opened:
-                book = imports.run_file(opened, user=account, options={"owner": owner, "atomic": atomic})
+                book = imports.run_file(opened, user=account, options=given, noted=self._progress())
         except (OSError, feeds.Refused) as error:
             raise CommandError(str(error)) from None
         summary = serializer.summary(dict(book.counts))
@@ -39,6 +46,18 @@ class Command(BaseCommand):
             Path(report).write_text(json.dumps(_report(book, summary)))
         if book.has_bad:
             raise SystemExit(2)
+
+    def _progress(self) -> Callable[[int, int], None]:
+        """Say how far it is, every so many records."""
+        said = 0
+
+        def noted(done: int, total: int) -> None:
+            nonlocal said
+            if done >= said + STEP:
+                said = done
+                self.stderr.write(f"{done} of {total} records")
+
+        return noted
 
 
 def _report(book: notes.Book, summary: str) -> dict[str, Any]:
