@@ -5,6 +5,10 @@ which measures the one-off cost of rendering, and cut; its finished fragments ar
 the size asked for. A fresh worker builds the export of that. In the same run: the limit (COPY of the same fragments
 through ISA-L to nowhere) and the classic way on pages spread over the whole (ORM rows, serializer objects, OFFSET
 pages, zlib-6).
+
+`./run bench exports --variants` builds what else can be had of a version, each by a fresh worker: deltas, parts, the
+FHIR package, the tables. The delta since the version before, between which the default locale changes and with it three
+rows of ten, is left out when rows are multiplied: a delta tells them apart.
 """
 
 from __future__ import annotations
@@ -33,9 +37,13 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=5_500)
     parser.add_argument("--mappings", type=int, default=25_000)
     parser.add_argument("--rendered", type=int, default=11_000, help="rows of the sample written through the API")
+    parser.add_argument("--variants", action="store_true", help="deltas, parts and packages instead of the export")
     options = parser.parse_args()
     with measure.house() as house:
-        run(house, options.concepts, options.mappings, rendered=options.rendered)
+        if options.variants:
+            variants(house, options.concepts, options.mappings, rendered=options.rendered)
+        else:
+            run(house, options.concepts, options.mappings, rendered=options.rendered)
 
 
 def run(house: measure.House, concepts: int, mappings: int, *, rendered: int) -> None:
@@ -84,6 +92,69 @@ def run(house: measure.House, concepts: int, mappings: int, *, rendered: int) ->
     )
 
 
+def variants(house: measure.House, concepts: int, mappings: int, *, rendered: int) -> None:
+    """CPU and memory of each variant of a version."""
+    import datetime as dt
+
+    from exports import invented
+    from exports.formats import variants as known
+    from exports.services import repos, seeding
+    from exports.writing import concepts as writing_concepts
+    from exports.writing import mappings as writing_mappings
+
+    editor = seeding.person("demo", name="Demo Editor")
+    owner = seeding.organization("Bench", "Bench", editor)
+    share = min(1.0, rendered / (concepts + mappings))
+    sample = max(1, int(concepts * share)), max(1, int(mappings * share))
+    measure.say(f"writing {sum(sample):,} rows through the API")
+    source = seeding.source(owner, "Bench", seed=1, concepts_count=0, mappings_count=0, name="Benchmark")
+    empty = seeding.version(source, "v0")
+    rows_of = invented.Invented(source.uri)
+    seeding.fill(source, rows_of.concepts(sample[0]), writing_concepts.write)
+    seeding.fill(source, rows_of.mappings(sample[1], concepts=sample[0]), writing_mappings.write)
+    base = seeding.version(source, "v1", days=1)
+    repos.edit(source, data={"default_locale": "fr"}, user=editor)
+    version = seeding.version(source, "v2", days=2)
+    if share < 1.0:
+        measure.say(f"multiplying them to {concepts + mappings:,}")
+        version = _multiplied(version, concepts=concepts, mappings=mappings)
+    _settle_tables()
+    asked = {
+        "the export": known.PLAIN,
+        "delta since an empty version": known.delta_of(empty.pk, empty.name),
+        **({} if share < 1.0 else {"delta since the version before": known.delta_of(base.pk, base.name)}),
+        "delta since an instant before everything": known.delta_since(dt.datetime(2001, 1, 1, tzinfo=dt.UTC)),
+        "part: one locale": known.part(["fr"], retired=True),
+        "part: no retired rows": known.part([], retired=False),
+        "FHIR package": known.FHIR,
+        "tables": known.CSV,
+    }
+    found, runs = [], {}
+    for name, variant in asked.items():
+        measure.say(name)
+        ours, idle, build = _ours(house, version, variant)
+        told = build.counts or {}
+        rows = told["concepts"] + told["mappings"]
+        own = ours.cpu["worker"] + ours.cpu["postgres"]
+        found += [
+            measure.Row(f"{name}: rows", rows),
+            measure.Row(f"{name}: µs of CPU per row", own / rows * 1e6),
+            measure.Row(f"{name}: peak above an idle worker, MiB", ours.peak["worker"] - idle),
+            measure.Row(f"{name}: file, MB", ((build.tgz_size or build.zip_size) or 0) / 1e6),
+        ]
+        runs[name] = ours
+    measure.report(f"Exports of {version.concepts:,} concepts and {version.mappings:,} mappings", found, **runs)
+
+
+def _settle_tables() -> None:
+    """What was just written is cleaned up now, not by the server while something is measured."""
+    from exports.models import ConceptVersion, Fragment, MappingVersion, VersionConcept, VersionMapping
+    from exports.writing import store
+
+    for model in (Fragment, ConceptVersion, MappingVersion, VersionConcept, VersionMapping):
+        store.execute(f"VACUUM ANALYZE {store.table(model)}")
+
+
 def _multiplied(sample: Any, *, concepts: int, mappings: int) -> Any:
     """A version with so many rows: the sample's finished fragments again and again, copied inside the server."""
     from exports.models import Fragment, RepoVersion, VersionConcept, VersionMapping
@@ -123,8 +194,10 @@ def _multiplied(sample: Any, *, concepts: int, mappings: int) -> Any:
     return RepoVersion.objects.select_related("repo").get(pk=version.pk)
 
 
-def _ours(house: measure.House, version: Any) -> tuple[measure.Used, float, Any]:
-    """A build by a worker that has just started: what it took, the worker's idle memory (MiB), and the build."""
+def _ours(house: measure.House, version: Any, variant: Any = None) -> tuple[measure.Used, float, Any]:
+    """A build by a worker that has just started: what it took, the worker's idle memory (MiB), and the build. Plain
+    unless ``variant`` says otherwise."""
+    from exports.formats import variants as known
     from exports.models import ExportBuild
     from exports.services import exports as services
 
@@ -133,11 +206,12 @@ def _ours(house: measure.House, version: Any) -> tuple[measure.Used, float, Any]
     _until(lambda: _is_listening(worker), "the worker to listen")
     idle = max(measure.peak_of(pid) for pid in measure.tree(worker))
     with measure.used(postgres=house.postgres_pid, worker=worker, store=house.store_pid) as ours:
-        made = services.request(version, user=None).build
+        made = services.request(version, user=None, variant=variant or known.PLAIN).build
         if made is None:
             raise SystemExit("there was an archive already")
         over = ("ready", "failed", "cancelled")
         _until(lambda: ExportBuild.objects.filter(pk=made.pk, state__in=over).exists(), "the build")
+    house.children["worker"].stop()
     build = ExportBuild.objects.get(pk=made.pk)
     if build.state != "ready":
         raise SystemExit(f"the build ended as {build.state}: {build.error_message}")
