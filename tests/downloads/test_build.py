@@ -135,6 +135,16 @@ def test_what_ends_reuse(acers: Path, tmp_path: Path) -> None:
     assert [len(making.ids(making.members(seen[n])["occurrence.csv"])) for n in (0, 1, 2)] == [5, 5, 5]
 
 
+@pytest.mark.parametrize(("hours", "is_shared"), [(22, True), (24, False)])
+def test_an_old_build_is_not_shared(acers: Path, hours: int, is_shared: bool) -> None:
+    """D9: another spelling shares a build within 23 hours of its begin, not one from before."""
+    first = making.built({"genus": "acer"})
+    Build.objects.update(created_at=timezone.now() - timedelta(hours=hours))
+    second = making.built({"genus": "Acer"})
+    assert (second.build_id == first.build_id) is is_shared
+    assert making.ids(making.members(second)["occurrence.csv"]) == making.ids(making.members(first)["occurrence.csv"])
+
+
 def test_joining_what_ends_meanwhile(monkeypatch: pytest.MonkeyPatch, acers: Path) -> None:
     """D9: a download cancelled between the look at it and the joining of it is not handed out; one finished then is."""
     look_up = ask._with_build
@@ -700,9 +710,12 @@ def test_expiry_deletes_the_file(acers: Path) -> None:
     assert len(making.keys()) == 1
     with pytest.raises(errors.Gone):
         services.deliver(str(two.uuid), "zip")
-    Download.objects.filter(pk=one.pk).update(expired_at=timezone.now() - timedelta(days=366))
-    with pytest.raises(errors.NotFound):
-        services.find(one.uuid)
+    for days, fault in ((364, errors.Gone), (366, errors.NotFound), (401, errors.NotFound)):
+        Download.objects.filter(pk=one.pk).update(expired_at=timezone.now() - timedelta(days=days))
+        run_expiry()
+        with pytest.raises(fault):
+            services.find(one.uuid)
+    assert not Download.objects.filter(pk=one.pk).exists(), "nobody can ask about it any more"
 
 
 def test_a_file_that_is_not_gone_yet(acers: Path, monkeypatch: Any) -> None:

@@ -574,6 +574,8 @@ def test_multipart(client: Client) -> None:
     assert broken.json()["error"] == "The query is not valid JSON: invalid UTF-8 at character 11."
     twice = client.post("/", multipart(("query", b"{}"), ("query", b"{}")), content_type=kind)
     assert twice.json()["error"] == "The parameter query was given 2 times."
+    file = b'--b\r\nContent-Disposition: form-data; name="query"; filename="q.json"\r\n\r\n{}\r\n--b--\r\n'
+    assert client.post("/", file, content_type=kind).json()["error"] == "Please supply a query."
     whole = multipart(("query", b"{}"))
     for body, given in ((whole[:-10], kind), (b"x", kind), (whole, "multipart/form-data")):
         unreadable = client.post("/", body, content_type=given)

@@ -493,6 +493,9 @@ def test_status_is_cacheable_by_etag(client: Client) -> None:
     assert first["ETag"].startswith('"')
     again = client.get(path, headers={"If-None-Match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
+    assert (again["ETag"], again["Cache-Control"]) == (first["ETag"], "no-cache")
+    for held, status in (("*", 304), (f'"x", {first["ETag"]}', 304), (f"W/{first['ETag']}", 304), ('"x"', 200)):
+        assert client.get(path, headers={"If-None-Match": held}).status_code == status, held
     finish()
     assert client.get(path, headers={"If-None-Match": first["ETag"]}).status_code == 200
 

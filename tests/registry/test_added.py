@@ -19,7 +19,7 @@ from django.utils import timezone
 from core import auth
 from core.models import ApiToken, User
 from registry.demo import source as demo_source
-from registry.formats import samples, waf
+from registry.formats import report, samples, waf
 from registry.jobs import request
 from registry.models import Harvest, HarvestRun, Organization, Record, RunIssue
 from tests.registry.conftest import run
@@ -127,6 +127,25 @@ def test_reports(client: Client, add_harvest: Add) -> None:
     assert client.get(f"/registry/api/runs/{made.pk}/changes?kind=odd").status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1", "'=1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@x", "'@x"),
+        ("\tx", "'\tx"),
+        ("x=1", "x=1"),
+        (7, "7"),
+        (None, ""),
+        ("", ""),
+    ],
+)
+def test_guarded_cells(text: Any, cell: str) -> None:
+    """X40: whatever a spreadsheet would take for a formula gets an apostrophe in front, and nothing else does."""
+    assert report.guarded(text) == cell
+
+
 def test_runs_and_cancel(client: Client, add_harvest: Add, add_person: Callable[..., User]) -> None:
     """X28: an owner cancels an active run; a finished one is a 409; strangers are refused as by PATCH."""
     add_person("maria")
@@ -221,6 +240,10 @@ def test_validators(client: Client, add_harvest: Add, source: demo_source.Source
         older = format_datetime(parsedate_to_datetime(since) - timedelta(seconds=2), usegmt=True)
         assert client.get(path, HTTP_IF_MODIFIED_SINCE=older).status_code == 200
         assert client.get(path, HTTP_IF_NONE_MATCH='"x"', HTTP_IF_MODIFIED_SINCE=since).status_code == 200
+        for held in ("*", f'"x", {answer["ETag"]}', f"W/{answer['ETag']}"):
+            same = client.get(path, HTTP_IF_NONE_MATCH=held, HTTP_IF_MODIFIED_SINCE=older)
+            assert (same.status_code, same.content) == (304, b""), held
+            assert (same["ETag"], same["Last-Modified"]) == (answer["ETag"], since)
         assert client.get(path, HTTP_IF_MODIFIED_SINCE="nonsense").status_code == 200
     source.put("station_001.xml", samples.iso19139(1, revision=5))
     run(harvest)

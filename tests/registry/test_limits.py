@@ -689,6 +689,22 @@ def test_a_stale_document_is_still_served(add_harvest: Add, source: demo_source.
     assert client.get(f"/registry/api/records/{record.pk}").json()["data"]["stale"] is True
 
 
+def test_a_stale_document_is_asked_for_again(add_harvest: Add, source: demo_source.Source) -> None:
+    """X36: what could not be had is asked for in every run, though its listing has not changed, until it comes."""
+    harvest = add_harvest()
+    run(harvest)
+    Harvest.objects.update(last_full_check=timezone.now() - timedelta(days=8))
+    harvest.refresh_from_db()
+    path = "/nginx/station_001.xml"
+    for bad, asked in ((1, 8), (1, 3), (0, 3)):
+        source.faults = {path: "404"} if bad else {}
+        source.requests.clear()
+        assert run(harvest).state == "ok"
+        assert (harvest.last_good_count, harvest.last_bad_count) == (6 - bad, bad)
+        assert (path in source.paths(), len(source.paths())) == (True, asked)
+        assert Record.objects.exclude(stale_since=None).count() == bad
+
+
 def test_names_of_files() -> None:
     """X42: at most eighty characters of the name, then ten hex digits of the source's id and the identity."""
     identity = f"http://h/iso/_.{'a' * 90}.XML?x=1"

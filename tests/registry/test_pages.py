@@ -10,12 +10,15 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from core import egress, jobs
 from core.models import EmailAddress, Mail, User
 from registry.demo import source as demo_source
 from registry.formats import samples
+from registry.jobs import request
 from registry.models import Account, Harvest, HarvestRun, Organization, Record, Subscription
+from registry.services import harvests
 from tests.registry.conftest import PASSWORD, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -188,6 +191,26 @@ def test_delete(signed_in: Client, client: Client, add_harvest: Add) -> None:
     after = client.get("/waf/PacIOOS/")
     assert before["ETag"] != after["ETag"]
     assert b"".join(after.streaming_content).count(b"<a ") == 7  # type: ignore[attr-defined]
+
+
+def test_delete_during_a_run(add_harvest: Add) -> None:
+    """X52: what a source has is removed once its run, which is cancelled, has stopped; not under its hands."""
+    harvest = add_harvest()
+    run(harvest)
+    made, _ = request.run_of(harvest, trigger="cli")
+    attempt = jobs.claim(made.job_id)
+    assert attempt is not None
+    HarvestRun.objects.filter(pk=made.pk).update(state="running", stage="fetching")
+    harvests.delete(harvest, user=None)
+    jobs.run_queued()
+    assert Record.objects.count() == 6
+    attempt.beat()
+    with pytest.raises(jobs.Cancelled):
+        attempt.check()
+    jobs._end(attempt, "cancelled", "cancelled", "")
+    jobs.Job.objects.update(available_at=timezone.now())
+    jobs.run_queued()
+    assert [model.objects.count() for model in (Record, HarvestRun, Harvest)] == [0, 0, 0]
 
 
 def test_preview(signed_in: Client, served: demo_source.Server, organization: Organization) -> None:
