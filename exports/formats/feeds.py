@@ -238,13 +238,13 @@ class Characters:
             start = len(self.held) - self.at
             if not self.more():
                 break
-        if end < 0:
-            rest, self.at = self.held[self.at :], len(self.held)
-            return rest or None
-        taken, self.at = self.held[self.at : end], end + 1
+        if is_last := end < 0:
+            taken, self.at = self.held[self.at :], len(self.held)
+        else:
+            taken, self.at = self.held[self.at : end], end + 1
         if len(taken) > self._longest:
             raise Refused(f"A record is longer than {self._longest} bytes.")
-        return taken
+        return None if is_last and not taken else taken
 
 
 def _items(chars: Characters) -> Iterator[Item]:

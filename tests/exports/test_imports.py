@@ -19,6 +19,7 @@ from core import jobs
 from core.models import Job
 from exports.jobs.imports import rows
 from exports.models import CollectionReference, ImportNote, Repo
+from exports.serializers import imports as serializer
 from tests import together
 from tests.exports.conftest import Api, World
 from tests.exports.test_export import download
@@ -310,6 +311,72 @@ def test_all_types(world: World) -> None:
     again = run(world.api, data)
     assert again["created"] == again["updated"] == again["failed"] == []
     assert len(again["unchanged"]) == 9
+
+
+def test_actions(world: World) -> None:
+    """X54: `__action` says what a record may do; without it, and with update_if_exists, what is there is updated."""
+    url = world.concept("A", "Alpha")
+    mapped = world.mapping(url, "/orgs/Else/sources/ICD/concepts/X/", id="m1")
+    data = lines(
+        concept("A", __action="CREATE", datatype="Text"),
+        concept("none", __action="UPDATE"),
+        concept("A", __action="UPDATE", datatype="Coded"),
+        concept("A", __action="REPLACE"),
+        {"type": "Source", "id": "None", "owner": "MyOrg", "owner_type": "Organization", "__action": "DELETE"},
+        {"type": "Organization", "id": "MyOrg", "name": "Other", "__action": "CREATE"},
+        {"type": "Organization", "id": "MyOrg", "name": "Renamed", "__action": "UPDATE"},
+        {"type": "Mapping", "id": "m1", "source": "Src1", "owner": "MyOrg", "__action": "DELETE"},
+        concept("B", __action="CREATE"),
+    )
+    report = run(world.api, data, name="lines.json")
+    told = {outcome: [entry["line"] for entry in report[outcome]] for outcome in serializer.OUTCOMES}
+    assert told == {
+        "created": [9], "updated": [3, 7], "unchanged": [], "deleted": [8], "failed": [1, 2, 5, 6], "invalid": [4],
+        "permission_denied": [], "unknown": [],
+    }  # fmt: skip
+    assert report["summary"] == (
+        "Processed: 4 of 9 | Created: 1 | Updated: 2 | Unchanged: 0 | Deleted: 1 | Failed: 4 | Invalid: 1 |"
+        " Permission Denied: 0 | Unknown: 0"
+    )
+    assert world.api.get(url).json()["datatype"] == "Coded"
+    assert world.api.get(mapped).json()["retired"] is True
+    assert world.api.get("/orgs/MyOrg/").json()["name"] == "Renamed"
+    again = run(world.api, lines(concept("A", datatype="Text"), concept("C")), "?update_if_exists=false", "lines.json")
+    assert [[entry["line"] for entry in again[outcome]] for outcome in ("created", "failed")] == [[2], [1]]
+    assert world.api.get(url).json()["datatype"] == "Coded"
+    more = run(world.api, lines(concept("A", datatype="Text")), name="lines.json")
+    assert [entry["line"] for entry in more["updated"]] == [1]
+    assert world.api.get(url).json()["datatype"] == "Text"
+
+
+def test_limits_by_setting(world: World, settings: Any) -> None:
+    """X55: the longest upload, content and record are as set; what is too long is refused before anything is stored."""
+    data = lines(concept("L1"), concept("L2", extras={"x": "y" * 3000}))
+    settings.EXPORTS_IMPORT_MAX_BYTES = len(data) - 1
+    for send in (
+        lambda: world.api("POST", "/importers/bulk-import/", data),
+        lambda: world.api.client.post(
+            "/importers/bulk-import/",
+            {"file": SimpleUploadedFile("x.json", data)},
+            headers={"Authorization": f"Token {world.api.token}"},
+        ),
+    ):
+        refused = send()
+        assert (refused.status_code, refused.json()) == (413, {"detail": "The upload is too large."})
+    settings.EXPORTS_IMPORT_MAX_BYTES = 10**6
+    for name, limit, words in (
+        ("EXPORTS_IMPORT_MAX_UNPACKED", len(data) - 1, f"larger than {len(data) - 1} bytes"),
+        ("EXPORTS_IMPORT_MAX_RECORD", 3000, "longer than 3000 bytes"),
+    ):
+        before = getattr(settings, name)
+        setattr(settings, name, limit)
+        for packed_data in (data, gzip.compress(data)):
+            report = run(world.api, packed_data, name="lines.json")
+            assert (report["task"]["state"], report["created"]) == ("FAILURE", [])
+            assert words in report["task"]["message"]
+        setattr(settings, name, before)
+    assert world.api.get(f"{world.path}concepts/L1/").status_code == 404
+    assert len(run(world.api, data, name="lines.json")["created"]) == 2
 
 
 def test_task(world: World) -> None:
