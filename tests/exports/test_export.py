@@ -601,6 +601,29 @@ def test_code_of_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not answer.has_header("Content-Type")
 
 
+def test_workers_lost(world: World) -> None:
+    """X43: a build whose workers die is tried three times, then it has failed and the next POST is 202 at once."""
+    world.fill()
+    world.cut("v1")
+    path = f"{world.path}v1/export/"
+    assert world.api.post(path).status_code == 202
+    pk = Job.objects.get(kind="exports.build_export").pk
+    for attempt in (1, 2, 3):
+        assert world.api.get(path)["X-Export-Status"] == "queued"
+        assert jobs.claim(pk) is not None
+        assert world.api.get(path)["X-Export-Status"] == "processing"
+        assert world.api.get(f"{path}status/").json()["attempt"] == attempt
+        assert world.api.post(path).status_code == 409
+        Job.objects.filter(pk=pk).update(lease_until=timezone.now() - dt.timedelta(seconds=1))
+        jobs.sweep()
+    failed = world.api.get(path)
+    assert (failed.status_code, failed["X-Export-Status"]) == (204, "failed")
+    assert failed["X-Export-Error"].startswith("worker_lost; ")
+    assert world.api.get(f"{path}status/").json()["error"]["code"] == "worker_lost"
+    world.build(f"{world.path}v1/")
+    assert world.api.get(path).status_code == 303
+
+
 def test_stale(ready: World) -> None:
     """X45: editing a version's metadata leaves the archive and marks it stale."""
     path = f"{ready.path}v1/"
