@@ -95,6 +95,19 @@ def test_refused_networks(typed: str, named: str) -> None:
     assert refused.value.field == "networks"
 
 
+@pytest.mark.parametrize(
+    ("cidr", "is_wide"),
+    [("10.0.0.0/16", False), ("10.0.0.0/15", True), ("2001:db8::/48", False), ("2001:db8::/47", True)],
+)
+def test_wide_networks(cidr: str, is_wide: bool) -> None:
+    """UM35: what is wider than /16 or /48 is pointed out to staff, in the mail and on the page."""
+    client = world.pending(networks=f"192.0.2.1, {cidr}")
+    told = Mail.objects.get(kind="usermgmt.submitted-staff").body
+    assert (f"Note: {cidr} is a wide network." in told) == is_wide
+    page = login(world.reviewer()).get(f"/admin/usermgmt/apiclient/{client.pk}/change/").content.decode()
+    assert page.count("warning: a wide network") == is_wide
+
+
 def test_networks_are_merged() -> None:
     """UM35: comma and space separate; duplicates merge; host bits clear."""
     client = world.pending(networks="10.0.0.1,10.0.0.1, 10.0.0.1/32 ::ffff:10.0.0.1, 192.0.2.77/24")

@@ -17,11 +17,12 @@ from django.core.management.base import CommandError
 from django.test import Client, override_settings
 
 from core import auth
-from core.models import EmailAddress, User
+from core.models import EmailAddress, Mail, User
 from tests.usermgmt import world
 from usermgmt.formats import users_file
+from usermgmt.jobs import mails
 from usermgmt.models import ApiClient
-from usermgmt.services import crowd, imports, seed
+from usermgmt.services import clients, crowd, imports, seed
 
 pytestmark = pytest.mark.django_db
 
@@ -391,6 +392,26 @@ def test_legacy_pairs(tmp_path: Path) -> None:
     page = browser.get("/portal/api-clients").content.decode()
     assert "please regenerate" in page
     assert "s3cr" not in page
+
+
+def test_approving_a_legacy_pair(tmp_path: Path) -> None:
+    """UM30: approving leaves keys unchanged: a client imported as pending works with the pair it came with."""
+    world.api()
+    owner = world.person("owner")
+    row = {"owner": "owner", "name": "Old", "networks": "127.0.0.1", "key": "k2", "secret": "x", "state": "pending"}
+    path = tmp_path / "clients.jsonl"
+    path.write_text(json.dumps(row))
+    call_command("import_clients", str(path), stdout=io.StringIO())
+    client = ApiClient.objects.get()
+    clients.approve(client, actor=world.reviewer())
+    (pair,) = client.credentials.all()
+    assert (pair.key, pair.revoked_at) == ("k2", None)
+    text = mails.render_approved(Mail.objects.get(kind="usermgmt.approved", to=owner.email))
+    assert "Key: k2" in text
+    assert "set already" in text
+    assert "/portal/reveal/" not in text
+    answer = Client().get("/api/v1/users/username/mgatto", HTTP_AUTHORIZATION=world.basic("k2", "x"))
+    assert answer.status_code == 404
 
 
 def test_legacy_pairs_that_cannot_be_stored(tmp_path: Path) -> None:

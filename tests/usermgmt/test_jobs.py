@@ -12,14 +12,15 @@ from django.utils import timezone
 from core import jobs, mail
 from core.models import Job, Mail, User
 from tests.usermgmt import world
-from usermgmt.formats import workdays
-from usermgmt.jobs import calls, housekeeping
+from usermgmt.formats import secrets, workdays
+from usermgmt.jobs import calls, housekeeping, pairs
 from usermgmt.models import (
     AccessToken,
     AddressCheck,
     ApiClient,
     ClientDailyUsage,
     FoundCount,
+    RevealTicket,
     SearchAudit,
 )
 from usermgmt.services import accounts, clients
@@ -167,9 +168,13 @@ def test_clean_up() -> None:
         ClientDailyUsage.objects.create(client=program.client, day=day, scheme="basic", endpoint="users")
     for name in ("newcomer", "lateone"):
         accounts.register(accounts.Registration(name, "A", "B", f"{name}@x.org", "", "", "pw"))
-    AddressCheck.objects.filter(user__username="lateone").update(created_at=timezone.now() - timedelta(days=8))
+    for name, age in (("lateone", timedelta(days=7, hours=1)), ("newcomer", timedelta(days=6, hours=23))):
+        AddressCheck.objects.filter(user__username=name).update(created_at=timezone.now() - age)
+    open_ticket, ended = pairs.ticket(program.credential), pairs.ticket(program.credential)
+    RevealTicket.objects.filter(token_sha256=secrets.token_digest(ended)).update(expires_at=timezone.now())
     gone = housekeeping.clean_up()
-    assert (gone["tokens"], gone["audit"], gone["usage"]) == (1, 1, 1)
+    assert (gone["tokens"], gone["tickets"], gone["audit"], gone["usage"]) == (1, 1, 1, 1)
+    assert RevealTicket.objects.get().token_sha256 == secrets.token_digest(open_ticket)
     assert not User.objects.filter(username="lateone").exists()
     assert User.objects.filter(username="newcomer").exists()
     assert AccessToken.objects.count() == SearchAudit.objects.count() == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -130,8 +131,10 @@ def test_held_and_denied(program: world.Program) -> None:
     assert add(program).json()["error"]["LogicException"].startswith("User mgatto already has requested")
     provision.deny(again, actor=staff, reason="Still none.")
     assert "already has requested" in add(program).content.decode()
-    ServiceRequest.objects.update(created_at=timezone.now() - timedelta(days=31))
-    assert add(program).status_code == 200
+    for passed, answer in ((timedelta(days=29, hours=23), 400), (timedelta(hours=2), 200)):
+        times = {name: F(name) - passed for name in ("created_at", "decided_at")}
+        ServiceRequest.objects.update(**times)
+        assert add(program).status_code == answer
     provision.grant(ServiceRequest.objects.get(state="pending"), actor=staff)
     assert UserService.objects.filter(user=user, service=service).count() == 1
     response = add(program, "COGE", "MGATTO")
@@ -218,13 +221,19 @@ def test_the_operators_url_grants(program: world.Program, monkeypatch: pytest.Mo
 def test_the_operators_url_waits(program: world.Program, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     """UM43: 202 waits; anything else is tried again for 24 hours and then fails, and staff are told."""
     request = hooked(program)
-    answering(monkeypatch, answer, answer)
+    answering(monkeypatch, answer, answer, answer)
     job = Job.objects.get(kind=provision_jobs.KIND)
     jobs.run(job.pk)
     job.refresh_from_db()
     request.refresh_from_db()
     assert (job.state, request.state) == ("queued", "approved")
-    request.events.update(at=timezone.now() - timedelta(hours=25))
+    request.events.update(at=timezone.now() - timedelta(hours=23, minutes=55))
+    Job.objects.filter(pk=job.pk).update(available_at=timezone.now())
+    jobs.run(job.pk)
+    job.refresh_from_db()
+    request.refresh_from_db()
+    assert (job.state, request.state) == ("queued", "approved")
+    request.events.update(at=timezone.now() - timedelta(hours=24, minutes=5))
     Job.objects.filter(pk=job.pk).update(available_at=timezone.now())
     jobs.run(job.pk)
     request.refresh_from_db()
