@@ -87,21 +87,31 @@ def check_url(url: str) -> Target:
         raise Blocked("The address holds blanks or control characters.")
     try:
         parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise Blocked("This is not a web address.") from error
+    host, port, netloc = _host_of(parts.scheme, parts.netloc)
+    path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    query = urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]")
+    return Target(parts.scheme, host, port, netloc, f"{path}?{query}" if query else path)
+
+
+@functools.lru_cache(maxsize=256)  # a harvest asks one host for many documents
+def _host_of(scheme: str, netloc: str) -> tuple[str, int, str]:
+    """(host, port, netloc) of a ``Target``, or ``Blocked``, which is not kept."""
+    parts = urllib.parse.SplitResult(scheme, netloc, "", "", "")
+    try:
         port = parts.port
     except ValueError as error:
         raise Blocked("This is not a web address.") from error
-    if parts.scheme not in _PORTS:
+    if scheme not in _PORTS:
         raise Blocked("Only http and https addresses are fetched.")
-    if "@" in parts.netloc:
+    if "@" in netloc:
         raise Blocked("An address with a user name or password is not fetched.")
     if port == 0:
         raise Blocked("This is not a web address.")
     host = _ascii_host(parts.hostname or "")
     shown = f"[{host}]" if ":" in host else host
-    netloc = shown if port in (None, _PORTS[parts.scheme]) else f"{shown}:{port}"
-    path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]")
-    return Target(parts.scheme, host, port or _PORTS[parts.scheme], netloc, f"{path}?{query}" if query else path)
+    return host, port or _PORTS[scheme], shown if port in (None, _PORTS[scheme]) else f"{shown}:{port}"
 
 
 def _ascii_host(host: str) -> str:

@@ -22,10 +22,11 @@ from urllib.parse import urljoin, urlsplit
 from urllib.robotparser import RobotFileParser
 
 import aiohttp
+import uvloop
 import yarl
 from django.conf import settings
 
-from core import egress
+from core import blobs, egress
 from registry.formats import listing
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer: final URL, status, lower-cased headers, body after decompression (bytes)."""
+    """A complete answer: final URL, status, headers by name in any case, body after decompression (bytes)."""
 
     url: str
     status: int
@@ -123,11 +124,11 @@ class Network:
         # what robots.txt of an origin says, if that counts; asked once for each
         self._robots: dict[str, asyncio.Task[RobotFileParser]] | None = {} if robots else None
         self._paused_until: dict[str, float] = {}
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="harvest-network", daemon=True)
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="harvest-validate")
         self._session: aiohttp.ClientSession | None = None
-        self._store: aiohttp.ClientSession | None = None
+        self._store: blobs.Uploads | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -167,12 +168,7 @@ class Network:
             trust_env=False,
         )
         # our own store may well have a private address, so it is not asked through the guard
-        self._store = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.limits.connections),
-            timeout=aiohttp.ClientTimeout(total=30, sock_connect=2),
-            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
-            trust_env=False,
-        )
+        self._store = blobs.Uploads(limit=self.limits.connections)
 
     async def _close(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -194,7 +190,7 @@ class Network:
                 body = b""
                 if response.status == 200:
                     body = b"".join([block async for block in self.blocks(response, cap=cap)])
-                return Answer(final, response.status, _lowered(response.headers), body)
+                return Answer(final, response.status, response.headers, body)
 
         return await self.retrying(url, once)
 
@@ -283,14 +279,11 @@ class Network:
         if not inflate.eof:
             raise _RetryableError("truncated", "The answer ended early.")
 
-    async def put(self, url: str, data: bytes) -> int:
-        """PUT bytes to our own store by a signed link; the status."""
-        session = self._store
-        if session is None:
+    async def put(self, key: str, data: bytes) -> None:
+        """Store a blob; raises StoreUnavailable after a single try."""
+        if self._store is None:
             raise RuntimeError("the network is not open")
-        async with session.put(yarl.URL(url, encoded=True), data=data, allow_redirects=False) as response:
-            await response.read()
-            return response.status
+        await self._store.put(key, data)
 
     def _own_headers(self, url: str) -> Mapping[str, str]:
         """Credentials of the source, for its own origin only."""
@@ -329,10 +322,6 @@ class Network:
         """Wait while the host has asked us to."""
         while (left := self._paused_until.get(urlsplit(url).netloc, 0.0) - time.monotonic()) > 0:
             await asyncio.sleep(left)
-
-
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _refuse_large(total: int, cap: int) -> None:

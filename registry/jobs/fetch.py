@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import queue
+import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import aiohttp
 from django.conf import settings
 
 from core import blobs
@@ -26,7 +26,6 @@ from registry.jobs import client, stage
 SETTLED_AFTER: Final = timedelta(minutes=2)
 SETTLED_LISTING: Final = timedelta(hours=26)
 STORE_TRIES: Final = 3
-STORE_STATUS: Final = (200, 201, 204)
 EXAMINERS: Final = 2
 EXAMINE_AT_ONCE: Final = 8
 
@@ -88,7 +87,11 @@ class Pool:
         self._stage = staged
         self._options = options
         self._waiting: asyncio.Queue[stage.Waiting] = asyncio.Queue()
-        self._results: queue.Queue[stage.Result] = queue.Queue()
+        # Filled by the loop, emptied by the job's thread, which is woken for many at once: each time costs a change of
+        # threads, as much as half a validation.
+        self._results: deque[stage.Result] = deque()
+        self._wanted = 0
+        self._enough = threading.Event()
         self._fatal: Exception | None = None
         self.in_flight = 0
         # half of the workers fetch while the others validate and store
@@ -108,16 +111,24 @@ class Pool:
             self._waiting.put_nowait(waiting)
 
     def take(self, *, most: int, seconds: float) -> list[stage.Result]:
-        """Up to `most` results: waits up to `seconds` for the first, then takes what is there."""
-        found: list[stage.Result] = []
-        try:
-            found.append(self._results.get(timeout=seconds))
-            while len(found) < most:
-                found.append(self._results.get_nowait())
-        except queue.Empty:
-            self.raise_fatal()
+        """Up to `most` results, as soon as there are so many or all in flight, else what is there after `seconds`."""
+        self._enough.clear()
+        self._wanted = min(most, self.in_flight)  # set before it is compared, so that one of the threads sees the other
+        if self._fatal is None and len(self._results) < self._wanted:
+            self._enough.wait(seconds)
+        self.raise_fatal()
+        found = [self._results.popleft() for _ in range(min(most, len(self._results)))]
         self.in_flight -= len(found)
         return found
+
+    def _finish(self, result: stage.Result) -> None:
+        self._results.append(result)
+        if len(self._results) >= self._wanted:
+            self._enough.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._fatal = error
+        self._enough.set()
 
     def raise_fatal(self) -> None:
         """Raise what stopped the workers, if anything did."""
@@ -128,12 +139,9 @@ class Pool:
         while True:
             waiting = await self._waiting.get()
             try:
-                self._results.put(await self._document(waiting))
-            except StorageDownError as error:
-                self._fatal = error
-                return
+                self._finish(await self._document(waiting))
             except Exception as error:
-                self._fatal = error
+                self._fail(error)
                 return
 
     async def _examined(self, body: bytes, waiting: stage.Waiting) -> Examined:
@@ -239,14 +247,13 @@ async def store(network: client.Network, sha256: str, data: bytes) -> None:
     """PUT a document with three tries; the store's outage fails the run, not the document (4.1)."""
     for attempt in range(STORE_TRIES):
         try:
-            status = await network.put(blobs.upload_url(blob_key(sha256)), data)
-        except (OSError, aiohttp.ClientError):
-            status = 0
-        if status in STORE_STATUS:
-            return
-        if attempt < STORE_TRIES - 1:
+            await network.put(blob_key(sha256), data)
+        except blobs.StoreUnavailable as error:
+            if attempt == STORE_TRIES - 1:
+                raise StorageDownError("the store did not take a document") from error
             await asyncio.sleep(network.limits.backoff_seconds * 2**attempt)
-    raise StorageDownError("the store did not take a document")
+        else:
+            return
 
 
 def _conditions(waiting: stage.Waiting) -> dict[str, str]:

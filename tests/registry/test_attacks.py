@@ -480,19 +480,18 @@ def test_denied_redirect(add_harvest: Add, source: demo_source.Source) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_rebinding(add_harvest: Add, served: demo_source.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """X43: a name that answers a good address first and a denied one at the connection is refused."""
-    import asyncio
     import socket
 
     answers = iter(["127.0.0.1"])
-    real = asyncio.base_events.BaseEventLoop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def rebound(self: Any, host: Any, port: Any, **options: Any) -> Any:
+    def rebound(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         if host != "rebind.example.org":
-            return await real(self, host, port, **options)
+            return real(host, port, *args, **options)
         address = next(answers, "169.254.169.254")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", rebound)
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
     url = f"http://rebind.example.org:{served.port}/nginx/"
     harvest = add_harvest(url=url)
     assert run(harvest).state == "ok"
