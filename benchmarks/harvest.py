@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks import measure
-from core import process
+from core import memory, process
 
 KEYWORDS = 95  # makes a record of about 15 KB
 LATENCY = 0.2
@@ -36,7 +36,7 @@ def main() -> None:
             ceiling(url, docs, options.wrk_seconds)
             latency()
             listing()
-            memory(house, url, docs, options.documents)
+            peaks(house, url, docs, options.documents)
 
 
 def write_documents(docs: pathlib.Path, count: int) -> pathlib.Path:
@@ -96,6 +96,7 @@ def passes(house: measure.House, url: str, docs: pathlib.Path, options: argparse
     from registry.models import Record
 
     count: int = options.documents
+    memory.settle()  # as a worker's process does
     warm_up()
     harvest = new_harvest("Bench", url)
     bare = bare_validation(docs)
@@ -266,7 +267,7 @@ def listing() -> None:
     )
 
 
-def memory(house: measure.House, url: str, docs: pathlib.Path, count: int) -> None:
+def peaks(house: measure.House, url: str, docs: pathlib.Path, count: int) -> None:
     """Peak memory of a fresh worker's process over a tenth of the documents, and over all of them."""
     small = worker_peak(house, "small", f"{url}tenth/", sum(1 for _ in (docs.parent / "tenth").iterdir()))
     large = worker_peak(house, "large", f"{url}?all", count)

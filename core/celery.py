@@ -71,6 +71,7 @@ def _begin_child(**_kwargs: Any) -> None:
     """A forked child must not use its parent's database connections, nor work on when its parent was killed."""
     launch.die_with_parent(signal.SIGKILL)
     memory.keep_small()
+    memory.settle()
     for connection in connections.all(initialized_only=True):
         connection.inc_thread_sharing()
         connection.close()
