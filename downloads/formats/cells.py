@@ -6,7 +6,7 @@ has to put the id before it.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from downloads.formats import terms
@@ -17,24 +17,33 @@ CRLF: Final = "\r\n"
 
 _RISKY: Final = re.compile(r"[=+\-@\t\r]")
 _NUMERIC: Final = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"[{', '.join(map(json.encoder.encode_basestring_ascii, items))}]" if items else ""
+
+
+def _point(place: Sequence[float]) -> str:
+    return f'{{"lat": {place[0]!r}, "lon": {place[1]!r}}}'
+
+
+WRITERS: Final[Mapping[terms.Kind, Callable[[Any], str]]] = {
+    "text": str,
+    "word": str,
+    "date": str,
+    "list": _list,
+    "point": _point,
+    "float": repr,  # 89.0, 0.2028985507246377: as Python writes JSON
+    "int": repr,
+    "bool": lambda content: "true" if content else "false",
+}
+"""Kind of an index term → its value, of the type `formats.normalise` gives it, as text, unquoted."""
+
 _POSITION: Final = {
-    kind: {term.name: (place, term.kind) for place, term in enumerate(table)}
+    kind: {term.name: (place, WRITERS[term.kind]) for place, term in enumerate(table)}
     for kind, table in (("records", terms.RECORD_TERMS), ("media", terms.MEDIA_TERMS))
 }
 _WIDTH: Final = {"records": len(terms.RECORD_TERMS), "media": len(terms.MEDIA_TERMS)}
-
-
-def value(kind: terms.Kind, content: Any) -> str:
-    """An index term's value as text, unquoted; `content` has the type `formats.normalise` gives it, or is None."""
-    if content is None:
-        return ""
-    if kind == "point":
-        return json.dumps({"lat": content[0], "lon": content[1]})
-    if kind == "list":
-        return json.dumps(content) if content else ""
-    if kind in ("float", "int", "bool"):
-        return json.dumps(content)  # as Python writes JSON: 89, 0.2028985507246377, 1.0, true
-    return str(content)
 
 
 def raw_value(content: Any) -> str:
@@ -78,8 +87,11 @@ def index_line(kind: str, index: Mapping[str, Any]) -> str:
     positions = _POSITION[kind]
     cells = [""] * _WIDTH[kind]
     for name, content in index.items():
-        place, value_kind = positions[name]
-        cells[place] = cell(content if type(content) is str else value(value_kind, content))
+        place, write = positions[name]
+        text = content if type(content) is str else write(content)
+        if "," in text or '"' in text or "\n" in text or "\r" in text:
+            text = cell(text)
+        cells[place] = text
     return f",{','.join(cells)}\r\n"
 
 
@@ -88,8 +100,12 @@ def raw_line(raw: Mapping[str, Any], columns: Mapping[str, int]) -> str:
     cells = [""] * len(columns)
     for name, content in raw.items():
         place = columns.get(name)
-        if place is not None:
-            cells[place] = cell(content if type(content) is str else raw_value(content))
+        if place is None:
+            continue
+        text = content if type(content) is str else raw_value(content)
+        if "," in text or '"' in text or "\n" in text or "\r" in text:
+            text = cell(text)
+        cells[place] = text
     return f",{','.join(cells)}\r\n" if cells else CRLF
 
 

@@ -138,10 +138,10 @@ def _rank(text: str) -> str:
 
 def etag(raw: Raw) -> str:
     """SHA-1 hex of the compact JSON array key, value, … of the row by sorted key."""
-    flat: list[Any] = []
-    for key in sorted(raw):
-        flat.append(key)
-        flat.append(raw[key])
+    keys = sorted(raw)
+    flat: list[Any] = [*keys, *keys]
+    flat[::2] = keys
+    flat[1::2] = map(raw.__getitem__, keys)
     return hashlib.sha1(orjson.dumps(flat), usedforsecurity=False).hexdigest()
 
 
@@ -178,7 +178,7 @@ def record(
     _add_lists(raw, out, record_ids)
     if flags:
         out["flags"] = sorted(set(flags))
-    filled = sum(name in _SCORED_RECORD for name in out) + sum(name not in out for name in _ALWAYS_COUNTED)
+    filled = len(_SCORED_RECORD & out.keys()) + sum(name not in out for name in _ALWAYS_COUNTED)
     out["dqs"] = (filled - len(out.get("flags", ()))) / 69
     return out
 
@@ -260,7 +260,8 @@ def _add_point(raw: Raw, out: Index, flags: list[str]) -> None:
 def _add_lists(raw: Raw, out: Index, record_ids: Iterable[str]) -> None:
     if common := _text(raw, "dwc:vernacularName").strip():
         out["commonnames"] = [unicodedata.normalize("NFC", common)]
-    if found := list(dict.fromkeys(_ACCESSION.findall(_text(raw, "dwc:associatedSequences")))):
+    sequences = _text(raw, "dwc:associatedSequences")
+    if sequences and (found := list(dict.fromkeys(_ACCESSION.findall(sequences)))):
         out["associatedsequences"] = found
     if identifiers := list(record_ids):
         out["recordids"] = identifiers
@@ -287,7 +288,7 @@ def media(
         out["recordids"] = identifiers
     if flags := _provider_flags(raw):
         out["flags"] = sorted(set(flags))
-    out["dqs"] = (sum(name in _SCORED_MEDIA for name in out) - len(out.get("flags", ()))) / 11
+    out["dqs"] = (len(_SCORED_MEDIA & out.keys()) - len(out.get("flags", ()))) / 11
     return out
 
 
@@ -317,51 +318,61 @@ def with_records(index: Index, record_uuids: Iterable[str]) -> Index:
     return {**index, "hasSpecimen": bool(linked), **({"records": linked} if linked else {})}
 
 
-class _Keys(dict[str, str]):
-    """Memo: provider term → its key in a `words` text."""
+class _Starts(dict[str, str]):
+    """Memo: provider term → how its sections in a `words` text begin."""
 
     def __missing__(self, key: str) -> str:
-        made = self[key] = words.safe_key(f"data.{key}")
+        made = self[key] = words.start(f"data.{key}")
         return made
 
 
-_keys = _Keys()
-_NOT_IN_WORDS: Final = frozenset(
-    {"hasImage", "hasMedia", "mediarecords", "hasSpecimen", "records", "dqs", "etag", "datemodified"}
-)
-"""They change without the row changing, or are no words about the specimen."""
+_starts = _Starts()
+_TEXT_ONLY: Final = frozenset({str})
+_INDEX_STARTS: Final = {
+    term.name: words.start(term.name)
+    for term in (*terms.RECORD_TERMS, *terms.MEDIA_TERMS)
+    if term.name
+    not in {"hasImage", "hasMedia", "mediarecords", "hasSpecimen", "records", "dqs", "etag", "datemodified"}
+}
+"""Of the terms left out some change without the row changing, the others are no words about the specimen."""
 
 
 def words_text(index: Index, raw: Raw) -> str:
     """The `words` text of a row: its index terms by name, its provider terms as `data.<term>`."""
-    return words.document(_provider_pairs(raw), _index_pairs(index))
+    (made,) = words_texts([(index, raw)])
+    return made
 
 
-def _provider_pairs(raw: Raw) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for key, value in raw.items():
-        if type(value) is str:
-            pairs.append((_keys[key], value))
-        else:
-            pairs += [(_keys[key], leaf) for leaf in leaves(value)]
-    return pairs
+def words_texts(rows: Iterable[tuple[Index, Raw]]) -> list[str]:
+    """The `words` texts of many rows, in order; together they cost much less."""
+    return words.documents([(_provider_values(raw), _index_values(index)) for index, raw in rows])
 
 
-def _index_pairs(index: Index) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
+def _provider_values(raw: Raw) -> words.Values:
+    if set(map(type, raw.values())) <= _TEXT_ONLY:
+        return [*map(_starts.__getitem__, raw)], [*raw.values()]
+    pairs = [(_starts[key], leaf) for key, value in raw.items() for leaf in leaves(value)]
+    return [begin for begin, _leaf in pairs], [leaf for _begin, leaf in pairs]
+
+
+def _index_values(index: Index) -> words.Values:
+    starts: list[str] = []
+    texts: list[str] = []
     for name, value in index.items():
-        if type(value) is str:
-            if name not in _NOT_IN_WORDS:
-                pairs.append((name, value))
-        elif name in _NOT_IN_WORDS:
+        begin = _INDEX_STARTS.get(name)
+        if begin is None:
             continue
-        elif type(value) is list:
-            pairs += [(name, item) for item in value]
-        elif type(value) is tuple:
-            pairs.append((name, f"{value[0]} {value[1]}"))
-        else:
-            pairs.append((name, str(value)))
-    return pairs
+        if type(value) is list:
+            starts += [begin] * len(value)
+            texts += value
+            continue
+        starts.append(begin)
+        texts.append(value if type(value) is str else _as_text(value))
+    return starts, texts
+
+
+def _as_text(value: Any) -> str:
+    return f"{value[0]} {value[1]}" if type(value) is tuple else str(value)
 
 
 def leaves(value: Any) -> Iterator[str]:

@@ -25,6 +25,12 @@ def test_split() -> None:
     assert words.split("...") == []
 
 
+@given(st.one_of(st.text(), st.text(st.characters(max_codepoint=255), max_size=450)))
+def test_the_short_way_splits_as_the_expression_does(text: str) -> None:
+    """D21: what a word is does not depend on the letters beside it."""
+    assert words.split(text) == words.WORD.findall(text)
+
+
 def test_long_runs_are_cut_alike() -> None:
     assert [len(word) for word in words.split("a" * 450)] == [200, 200, 50]
 
@@ -82,3 +88,26 @@ def test_limit() -> None:
     document = words.document(("k", f"word{n}") for n in range(100_000))
     assert len(document.split(words.ROOM)[0]) <= words.MOST_CHARACTERS + 1
     assert document.endswith(words.MARK)
+
+
+@given(
+    st.lists(st.tuples(st.just("data.dwc:b"), PLAIN), max_size=4), st.lists(st.tuples(st.just("b"), PLAIN), max_size=4)
+)
+def test_every_word_is_a_lexeme_and_of_keys_only_the_provider_terms(
+    provider: list[tuple[str, str]], index: list[tuple[str, str]]
+) -> None:
+    """D21: fulltext finds index terms and provider text alike; only provider terms are asked for by their mark."""
+    lexemes = set(words.document(provider, index).split(words.ROOM)[0].split(" "))
+    wanted = {word for _, value in [*provider, *index] for word in words.split(words.fold(value))}
+    assert wanted == {lexeme for lexeme in lexemes if not lexeme.startswith(words.MARK)}
+    marked = {lexeme[1:-1] for lexeme in lexemes if lexeme.startswith(words.MARK)}
+    assert marked - {""} == {key for key, _ in provider}
+
+
+@given(st.lists(st.tuples(st.just("b"), PLAIN), max_size=4), PLAIN)
+def test_phrases_of_index_terms(pairs: list[tuple[str, str]], sought: str) -> None:
+    """D21: index terms behind the indexed part are found by phrase as provider terms are."""
+    document = words.document([("data.dwc:b", "elsewhere")], pairs)
+    for phrase in filter(None, (words.split(words.fold(text)) for text in [sought, *(value for _, value in pairs)])):
+        wanted = any(_stands_in(phrase, words.split(words.fold(value)), False) for _, value in pairs)
+        assert (re.search(words.phrase_regex("b", phrase), document) is not None) == wanted

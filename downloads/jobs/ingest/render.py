@@ -21,7 +21,10 @@ from downloads.jobs.ingest import crew
 from downloads.models import store
 
 _BATCH: Final = 1000
+_TOGETHER: Final = 200
+"""Rows whose words are found together."""
 _DELIMITER: Final = "\x1d"
+_SIGN: Final = _DELIMITER.encode()
 COPY_OPTIONS: Final = f"FORMAT text, DELIMITER '{_DELIMITER}', NULL ''"
 _FIXED: Final = ("v_from", "uuid", "line_version", "line_index", "line_raw", "recordset_id", "etag", "words", "raw")
 _BACKSLASH_OR_QUOTE = re.compile(r'([\\"])')
@@ -38,6 +41,7 @@ class Layout:
         names = [*_FIXED, *places, *store.term_fields(table)]
         self.columns = names
         self._place = {name: place for place, name in enumerate(names)}
+        self._blank = [""] * (len(names) - len(_FIXED))
         own = [term for term in table if term.name not in {"uuid", "recordset"}]
         self._texts = {term.name: (self._place[term.column], term.indexed) for term in own if _is_plain_text(term)}
         self._writers = {term.name: self._writer(term) for term in own if term.name not in self._texts}
@@ -59,9 +63,9 @@ class Layout:
     def _write_point(self, values: list[str], value: Sequence[float]) -> None:
         values[self._place["lat"]], values[self._place["lon"]] = repr(value[0]), repr(value[1])
 
-    def line(self, index: Mapping[str, Any], fixed: Sequence[str]) -> str:
+    def line(self, index: Mapping[str, Any], fixed: Sequence[str]) -> bytes:
         """A row as a line of COPY (delimiter U+001D, empty = null): `fixed` holds the columns of `_FIXED`."""
-        values = [*fixed, *[""] * (len(self.columns) - len(fixed))]
+        values = [*fixed, *self._blank]
         texts, writers = self._texts, self._writers
         for name, value in index.items():
             if text := texts.get(name):
@@ -70,12 +74,12 @@ class Layout:
                     values[place] = value
             elif writer := writers.get(name):
                 writer(values, value)
-        line = _DELIMITER.join(values)
-        if line.count(_DELIMITER) != len(values) - 1:  # the sign itself occurs in the data
-            line = _DELIMITER.join(value.replace(_DELIMITER, f"\\{_DELIMITER}") for value in map(_slashed, values))
+        line = _DELIMITER.join(values).encode()
+        if line.count(_SIGN) != len(values) - 1:  # the sign itself occurs in the data
+            line = _SIGN.join(_slashed(value.encode()).replace(_SIGN, b"\\" + _SIGN) for value in values)
         else:
             line = _slashed(line)
-        return line.replace("\n", "\\n").replace("\r", "\\r") + "\n"
+        return line.replace(b"\n", b"\\n").replace(b"\r", b"\\r") + b"\n"
 
 
 def _is_plain_text(term: terms.Term) -> bool:
@@ -87,12 +91,15 @@ def _fits(value: str) -> bool:
     return len(value.encode()) <= store.LONGEST_INDEXED
 
 
-def _slashed(text: str) -> str:
-    return text.replace("\\", "\\\\")
+def _slashed(line: bytes) -> bytes:
+    return line.replace(b"\\", b"\\\\")
 
 
 def _array(items: Sequence[str]) -> str:
-    return "{" + ",".join('"' + _BACKSLASH_OR_QUOTE.sub(r"\\\1", item) + '"' for item in items) + "}"
+    text = '","'.join(items)
+    if "\\" in text or text.count('"') != 2 * len(items) - 2:
+        text = '","'.join(_BACKSLASH_OR_QUOTE.sub(r"\\\1", item) for item in items)
+    return f'{{"{text}"}}'
 
 
 def _text_writer(place: int, convert: Callable[[Any], str]) -> Callable[[list[str], Any], None]:
@@ -151,12 +158,18 @@ class Renderer:
         return self._made_by, ()
 
     def rows(self, batch: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
-        """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted, etag) rows; JSON as text."""
+        """Lines of COPY for (uuid, recordset, identifiers, raw, others, trusted, etag) rows, all text; JSON as text."""
+        for start in range(0, len(batch), _TOGETHER):
+            yield from self._some(batch[start : start + _TOGETHER])
+
+    def _some(self, batch: Sequence[tuple[Any, ...]]) -> Iterator[bytes]:
+        rows = []
         for uuid, recordset, ids, raw_text, others, trusted, etag in batch:
             raw = orjson.loads(raw_text)
-            known = {"uuid": str(uuid), "recordset": str(recordset)}
-            index = self._index(known, orjson.loads(ids), raw, list(map(str, others)), trusted, etag)
-            yield self.layout.line(index, self._fixed(index, raw, raw_text)).encode()
+            known = {"uuid": uuid, "recordset": recordset}
+            rows.append((self._index(known, orjson.loads(ids), raw, others, trusted, etag), raw))
+        for (index, raw), text, given in zip(rows, normalise.words_texts(rows), batch, strict=True):
+            yield self.layout.line(index, self._fixed(index, raw, text, given[3]))
 
     def _index(
         self, known: dict[str, str], ids: list[str], raw: dict[str, Any], others: list[str], trusted: str, etag: str
@@ -170,7 +183,7 @@ class Renderer:
         link = normalise.with_media if self._kind == "records" else normalise.with_records
         return link(index, others)
 
-    def _fixed(self, index: dict[str, Any], raw: dict[str, Any], raw_text: str) -> list[str]:
+    def _fixed(self, index: dict[str, Any], raw: dict[str, Any], words_text: str, raw_text: str) -> list[str]:
         return [
             str(self.version),
             index["uuid"],
@@ -179,14 +192,14 @@ class Renderer:
             cells.raw_line(raw, self._places),
             index["recordset"],
             index["etag"],
-            normalise.words_text(index, raw),
+            words_text,
             raw_text,
         ]
 
 
 _FETCH = """
-SELECT t.uuid, t.recordset, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'), coalesce(s.raw, c.raw::text), t.others,
-    coalesce(s.trusted, ''), coalesce(s.etag, c.etag)
+SELECT t.uuid::text, t.recordset::text, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'),
+    coalesce(s.raw, c.raw::text), t.others::text[], coalesce(s.trusted, ''), coalesce(s.etag, c.etag)
 FROM todo_{kind} t
 LEFT JOIN stage_{kind} s ON s.n = t.n
 LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to = %s
