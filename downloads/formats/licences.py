@@ -1,7 +1,6 @@
 """Licences as providers write them, to one Creative Commons name and its links (contract §3.3)."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -80,5 +79,5 @@ def _ordered(clauses: Iterable[str]) -> str:
 
 def majority(texts: Iterable[str]) -> Licence | None:
     """The licence most of the texts speak of, the first one of equals; None if none speaks of any."""
-    counts = Counter(name for name in map(code, texts) if name)
-    return LICENCES[counts.most_common(1)[0][0]] if counts else None
+    found = [name for name in map(code, texts) if name]
+    return LICENCES[max(found, key=found.count)] if found else None

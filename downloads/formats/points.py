@@ -1,5 +1,6 @@
 """Coordinates as providers write them, shifted to WGS84 (contract §3.3)."""
 
+import functools
 import math
 import re
 from typing import Final, NamedTuple
@@ -92,11 +93,9 @@ _SPELLINGS: Final = {
 def parse(text: str) -> tuple[float, int] | None:
     """Degrees and count of written decimals; NaN and infinities as NaN; None if the text is no number."""
     text = text.strip()
-    if _NOT_FINITE.fullmatch(text):
-        return math.nan, 0
     found = _NUMBER.fullmatch(text)
     if not found:
-        return None
+        return (math.nan, 0) if _NOT_FINITE.fullmatch(text) else None
     value = float(text)
     return (value if math.isfinite(value) else math.nan), len(found[1] or found[2] or "")
 
@@ -127,14 +126,20 @@ def _within(lat: float, lon: float) -> bool:
 
 
 def _on_wgs84(place: tuple[float, float], datum: str) -> tuple[tuple[float, float], str]:
-    plain = "".join(letter for letter in datum.lower() if letter.isalnum())
-    if not plain:
+    name = _datum(datum)
+    if not name:
         return place, "geopoint_datum_missing"
-    name = _SPELLINGS.get(plain, plain)
     if name in _SAME:
         return place, ""
     known = _SHIFTED.get(name)
     return (molodensky(*place, known), "") if known else (place, "geopoint_datum_error")
+
+
+@functools.lru_cache(10_000)
+def _datum(text: str) -> str:
+    """The name under which a datum is known, or the text's letters and digits."""
+    plain = "".join(letter for letter in text.lower() if letter.isalnum())
+    return _SPELLINGS.get(plain, plain)
 
 
 def molodensky(lat: float, lon: float, datum: Datum) -> tuple[float, float]:

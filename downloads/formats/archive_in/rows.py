@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Self
 
 from downloads.formats import terms
 from downloads.formats.archive_in import meta, sources
@@ -20,8 +20,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 ENCODING_FLAG = "flag_encoding_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row: `raw` has no empty values and its keys are sorted; `id` is the (core) id as written, "" if absent."""
 
     file: str
@@ -85,6 +84,50 @@ class _Lines:
         return text.replace("||", _STAND_IN) if self._double else text
 
 
+class _Cutter:
+    """Cells of row after row: cut at the delimiter where nothing is quoted, by the csv reader elsewhere.
+
+    As an iterator it is what the csv reader reads from: the line it is given, then the following ones.
+    """
+
+    def __init__(self, lines: Iterator[str], table: meta.Table, longest: int) -> None:
+        self._lines = lines
+        self._delimiter = _STAND_IN if table.delimiter == "||" else table.delimiter
+        self._quote = table.quote
+        self._longest = longest
+        self._given = ""
+        self.line = 0
+        """Number of the line read last, from 1."""
+        csv.field_size_limit(longest)
+        self._reader = csv.reader(
+            self,
+            delimiter=self._delimiter,
+            quotechar=table.quote or None,
+            quoting=csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE,
+            doublequote=True,
+        )
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if self._given:
+            line, self._given = self._given, ""
+            return line
+        self.line += 1
+        return next(self._lines)
+
+    def cells(self) -> list[str]:
+        """The next row's; empty for an empty line. Raises `StopIteration` at the end, `csv.Error` for a bad row."""
+        line = next(self)
+        body = line.rstrip("\r\n")
+        is_plain = len(body) <= self._longest and "\r" not in body and not (self._quote and self._quote in body)
+        if is_plain and len(line) - len(body) <= len("\r\n"):
+            return body.split(self._delimiter) if body else []
+        self._given = line
+        return next(self._reader)
+
+
 def _error_handler(encoding: str) -> str:
     # surrogateescape tells undecodable bytes from a U+FFFD the provider wrote; wide encodings cannot use it
     return "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
@@ -106,10 +149,11 @@ class _Plan:
         self.id_index = table.id_index
         self.width = max([width, *(index + 1 for index in self.indices)])
         self.is_straight = self.indices == list(range(self.width))
+        self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*self.indices, 0)  # with 0 never a lone cell
 
     def raw(self, cells: list[str]) -> dict[str, str]:
-        picked = cells if self.is_straight else itemgetter(*self.indices, 0)(cells)
-        raw = {name: value for name, cell in zip(self.names, picked, strict=False) if (value := cell.strip())}
+        picked = cells if self.is_straight else self._pick(cells)
+        raw = {name: value for name, value in zip(self.names, map(str.strip, picked), strict=False) if value}
         if not self.defaults:
             return raw
         return dict(sorted((self.defaults | raw).items()))
@@ -138,14 +182,7 @@ class Reader:
         self._table = table
         self._limits = limits
         self._lines = _Lines(stream, table, limits.row)
-        csv.field_size_limit(limits.cell)
-        self._cells = csv.reader(
-            iter(self._lines),
-            delimiter=_STAND_IN if table.delimiter == "||" else table.delimiter,
-            quotechar=table.quote or None,
-            quoting=csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE,
-            doublequote=True,
-        )
+        self._cutter = _Cutter(iter(self._lines), table, limits.cell)
 
     def __iter__(self) -> Iterator[Row | Problem]:
         header = self._header()
@@ -153,9 +190,9 @@ class Reader:
         if header is not None:
             plan = self._plan(header)
         while True:
-            line, taken = self._cells.line_num + 1, self._lines.taken
+            line, taken = self._cutter.line + 1, self._lines.taken
             try:
-                cells = next(self._cells)
+                cells = self._cutter.cells()
             except StopIteration:
                 return
             except csv.Error as fault:
@@ -171,7 +208,9 @@ class Reader:
         header = None
         for number in range(self._table.header_lines):
             try:
-                cells = next(self._cells, None)
+                cells = self._cutter.cells()
+            except StopIteration:
+                return header
             except csv.Error as fault:
                 raise sources.Unreadable(f"The header of {self._file} cannot be read.") from fault
             if number == 0:

@@ -38,7 +38,11 @@ def recordset_of(archive: archive_in.Archive, given: uuid.UUID | None) -> uuid.U
 
 
 def _text(raw: Mapping[str, Any], *names: str) -> str:
-    return next((value for name in names if isinstance(value := raw.get(name), str) and value), "")
+    for name in names:
+        value = raw.get(name)
+        if value and isinstance(value, str):
+            return value
+    return ""
 
 
 def _kept(identifier: str) -> str:
@@ -51,8 +55,7 @@ def _kept(identifier: str) -> str:
 def record_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
     """Identifiers of a record row, the best first."""
     found = [_text(raw, "idigbio:recordId", "idigbio:recordID")]
-    locals_ = (_text(raw, name) for name in ("dwc:occurrenceID", "id"))
-    found += [f"{recordset}\\{local}" for local in locals_ if local]
+    found += [f"{recordset}\\{local}" for name in ("dwc:occurrenceID", "id") if (local := _text(raw, name))]
     return list(dict.fromkeys(_kept(each) for each in found if each))
 
 
@@ -66,7 +69,8 @@ def media_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
 
 def given_uuid(raw: Mapping[str, Any]) -> uuid.UUID | None:
     """The uuid the row itself names; it needs no other identifier."""
-    return as_uuid(_text(raw, "idigbio:uuid"))
+    said = _text(raw, "idigbio:uuid")
+    return as_uuid(said) if said else None
 
 
 def made_uuid(recordset: uuid.UUID, identifiers: list[str]) -> uuid.UUID:
