@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, ManagementUtility, call_command
+from django.db import connection
 
 from core import blobs, jobs
 from downloads import services
@@ -694,6 +695,27 @@ def test_stopped_while_it_writes(tmp_path: Path) -> None:
     assert (_written(), StoreVersion.objects.count()) == (before, 1)
     assert making.bring_in(path).changed == 5
     assert StoreVersion.objects.count() == 2
+
+
+def _counted() -> int:
+    """Record rows as the planner knows them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples::int FROM pg_class WHERE oid = 'downloads_record'::regclass")
+        return int(cursor.fetchone()[0])
+
+
+def test_the_planner_is_told_of_many_rows_not_of_a_few(tmp_path: Path) -> None:
+    """D47: what an ingest costs depends on its rows, not on the store's."""
+    making.bring_in(making.archive(tmp_path, making.specimens(40)))
+    assert _counted() == 40
+    making.bring_in(making.archive(tmp_path, making.specimens(43), name="few.zip"), recordset=_only_recordset())
+    assert (Record.objects.count(), _counted()) == (43, 40)
+    making.bring_in(making.archive(tmp_path, making.specimens(60), name="many.zip"), recordset=_only_recordset())
+    assert _counted() == 60
+
+
+def _only_recordset() -> uuid.UUID:
+    return Recordset.objects.get().pk
 
 
 def test_samples_are_deterministic_and_multilingual(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from downloads.formats import archive_in
-from downloads.jobs.ingest import publish, render, resolve, stage
+from downloads.jobs.ingest import crew, publish, render, resolve, stage
 from downloads.jobs.ingest.options import Options, Refused, Report
 from downloads.models import IngestRun, Recordset, StoreVersion
 
@@ -41,7 +41,7 @@ def ingest(
     publish in (default: one of our own). Raises `archive_in.Unreadable` or `Refused`; then nothing was changed.
     """
     try:
-        with archive_in.opened(path) as archive:
+        with crew.fewer_collections(), archive_in.opened(path) as archive:
             report = _ingest(archive, opts, run, source_url, progress, publishing)
     except (archive_in.Unreadable, Refused) as fault:
         run.state, run.error, run.finished_at = IngestRun.State.FAILED, fault.message[:1000], timezone.now()
@@ -50,7 +50,7 @@ def ingest(
     finally:
         stage.drop()
     if report.version is not None:
-        publish.settle()
+        publish.settle(report.added + report.changed + report.restored + report.links)
     return report
 
 

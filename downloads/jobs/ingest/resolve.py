@@ -22,9 +22,9 @@ _STORE = {"record": "downloads_record", "media": "downloads_mediarecord"}
 
 _KNOWN = """
 CREATE TEMP TABLE id_{kind} AS
-    SELECT s.n, t.text FROM stage_{kind} s, jsonb_array_elements_text(s.ids::jsonb) t(text);
+    SELECT s.n, t.text COLLATE "C" AS text FROM stage_{kind} s, json_array_elements_text(s.ids::json) t(text);
 CREATE INDEX ON id_{kind} (text);
-ANALYZE id_{kind};
+ANALYZE id_{kind} (text);
 CREATE TEMP TABLE known_{kind} AS
     SELECT s.n, s.file, s.line, s.ref, s.recordset, s.etag,
         CASE WHEN s.is_given THEN s.uuid ELSE coalesce(k.uuid, s.uuid) END AS uuid,
@@ -36,7 +36,7 @@ CREATE TEMP TABLE known_{kind} AS
 CREATE UNIQUE INDEX ON known_{kind} (n);
 CREATE INDEX ON known_{kind} (uuid);
 CREATE INDEX ON known_{kind} (ref);
-ANALYZE known_{kind};
+ANALYZE known_{kind} (n, uuid, ref, reason);
 UPDATE known_{kind} k SET reason = CASE WHEN k.etag = f.etag THEN 'duplicate_row' ELSE 'duplicate_identifier' END
     FROM (SELECT i.n, min(d.first) AS first FROM id_{kind} i JOIN (
             SELECT text, min(n) AS first FROM id_{kind} GROUP BY text HAVING count(*) > 1
@@ -81,7 +81,7 @@ CREATE TEMP TABLE stage_link AS
         UNION ALL
         SELECT t.text::uuid, m.uuid, m.n * 1000 + least(t.place, 999)
         FROM known_media m JOIN stage_media s ON s.n = m.n,
-            jsonb_array_elements_text(s.refs::jsonb) WITH ORDINALITY t(text, place)
+            json_array_elements_text(s.refs::json) WITH ORDINALITY t(text, place)
         WHERE m.reason IS NULL AND s.refs <> '[]'
     ) all_links ORDER BY record, media, position;
 CREATE INDEX ON stage_link (record, media);
@@ -142,7 +142,7 @@ SELECT row_number() OVER (ORDER BY w.uuid) AS k, w.n, w.uuid, w.recordset, w.wha
 FROM wanted w LEFT JOIN linked l ON l.uuid = w.uuid;
 CREATE UNIQUE INDEX ON todo_{kind} (k);
 CREATE INDEX ON todo_{kind} (uuid);
-ANALYZE todo_{kind};
+ANALYZE todo_{kind} (k, n, uuid, what);
 """
 
 

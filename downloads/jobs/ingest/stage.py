@@ -7,6 +7,7 @@ stage_reject                rows set aside
 
 from __future__ import annotations
 
+import functools
 import itertools
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -20,15 +21,18 @@ from downloads.formats import archive_in, normalise, terms
 from downloads.formats.archive_in import meta, reader
 from downloads.jobs.ingest import identity, options, trusted
 
-_BATCH = 2000
+_BATCH = 500
 _TABLES = """
-CREATE TEMP TABLE stage_record (n bigint, file text, line bigint, ref text, uuid uuid, is_given boolean,
-    recordset uuid, ids text, etag text, trusted text, raw text);
-CREATE TEMP TABLE stage_media (n bigint, file text, line bigint, ref text, uuid uuid, is_given boolean,
-    recordset uuid, ids text, etag text, trusted text, raw text, refs text);
-CREATE TEMP TABLE stage_other (file text, line bigint, ref text, type text, raw text);
+CREATE TEMP TABLE stage_record (n bigint, file text COLLATE "C", line bigint, ref text COLLATE "C", uuid uuid,
+    is_given boolean, recordset uuid, ids text, etag text COLLATE "C", trusted text, raw text)
+    WITH (toast_tuple_target = 8160);
+CREATE TEMP TABLE stage_media (LIKE stage_record, refs text COLLATE "C") WITH (toast_tuple_target = 8160);
+CREATE TEMP TABLE stage_other (file text COLLATE "C", line bigint, ref text COLLATE "C", type text, raw text)
+    WITH (toast_tuple_target = 8160);
 CREATE TEMP TABLE stage_reject (file text, line bigint, reason text, message text, row text);
 """
+# They are written and read once: to compress them, or to sort by the rules of a language, costs more than it saves.
+_STORAGE = "ALTER TABLE {table} ALTER COLUMN raw SET STORAGE EXTERNAL"
 _COLUMNS = ("n", "file", "line", "ref", "uuid", "is_given", "recordset", "ids", "etag", "trusted", "raw")
 _REJECT_COLUMNS = ("file", "line", "reason", "message", "row")
 Check = Callable[[int], None]
@@ -59,13 +63,15 @@ class Stage:
         """Read everything. Afterwards `roles` says what kinds of rows the archive speaks about."""
         with connection.cursor() as cursor:
             cursor.execute(_TABLES)
+            for table in ("stage_record", "stage_media", "stage_other"):
+                cursor.execute(_STORAGE.format(table=table))
         for pair in self.archive.pairs:
             self._fill_pair(pair)
         if not self.archive.pairs:
             self._fill_tables()
         self._flush_rejects()
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE stage_record, stage_media, stage_other")
+            cursor.execute("ANALYZE stage_record (n), stage_media (n, refs), stage_other (ref)")
 
     def _fill_tables(self) -> None:
         by_role: dict[str, list[meta.Table]] = {"other": [], "records": [], "media": []}
@@ -78,7 +84,7 @@ class Stage:
         has_other = bool(by_role["other"])
         if has_other:
             with connection.cursor() as cursor:
-                cursor.execute("CREATE INDEX ON stage_other (ref); ANALYZE stage_other")
+                cursor.execute("CREATE INDEX ON stage_other (ref); ANALYZE stage_other (ref)")
         for role in ("records", "media"):
             self.recordsets.add(self.recordset)
             for table in by_role[role]:
@@ -172,7 +178,8 @@ class Stage:
             raw = dict(sorted((raw | attached[row.id]).items()))
         named = {} if index is None else index.raw
         recordset = self._recordset(role, named)
-        given, identifiers = self._identity(role, raw, row, named, recordset)
+        text = _text_of(recordset)
+        given, identifiers = self._identity(role, raw, row, named, text)
         if not identifiers and given is None:
             message = "The row has no identifier."
             self._reject(archive_in.Problem(row.file, row.line, "no_record_id", message, _shown(raw)))
@@ -185,7 +192,7 @@ class Stage:
             "" if role == "media" and (table.is_core or self.archive.pairs) else row.id,
             str(given or identity.made_uuid(recordset, identifiers)),
             "t" if given else "f",
-            str(recordset),
+            text,
             _json(identifiers),
             normalise.etag(raw),
             _json(trusted.index(role, named)) if self.options.trust_index and named else "",
@@ -197,19 +204,19 @@ class Stage:
 
     def _recordset(self, role: str, named: dict[str, str]) -> uuid.UUID:
         header = "idigbio:recordset" if role == "records" else "idigbio:recordsets"
-        said = identity.as_uuid(named.get(header, "")) if self.options.recordset is None else None
+        said = identity.as_uuid(named[header]) if header in named and self.options.recordset is None else None
         recordset = said or self.recordset
         self.recordsets.add(recordset)
         return recordset
 
     def _identity(
-        self, role: str, raw: dict[str, Any], row: archive_in.Row, named: dict[str, str], recordset: uuid.UUID
+        self, role: str, raw: dict[str, Any], row: archive_in.Row, named: dict[str, str], recordset: str
     ) -> tuple[uuid.UUID | None, list[str]]:
         """The uuid the row (or an archive of ours) states outright, if so, and the row's identifiers."""
         of = identity.record_identifiers if role == "records" else identity.media_identifiers
         if not self.archive.pairs:
-            return identity.given_uuid(raw), of(raw, str(recordset))
-        identifiers = trusted.record_ids(named) or of(raw, str(recordset))
+            return identity.given_uuid(raw), of(raw, recordset)
+        identifiers = trusted.record_ids(named) or of(raw, recordset)
         said = named.get("idigbio:uuid", "") or (row.id if role == "records" else "")
         return identity.as_uuid(said) or identity.given_uuid(raw), identifiers
 
@@ -237,6 +244,9 @@ def _references(raw: dict[str, Any], named: dict[str, str], core_uuid: str) -> l
     linked = identity.uuids_in(named.get("idigbio:records", "")) or identity.uuids_in(core_uuid)
     said = raw.get("ac:associatedSpecimenReference", "")
     return list(dict.fromkeys(linked + identity.uuids_in(said if isinstance(said, str) else "")))
+
+
+_text_of = functools.lru_cache(1000)(str)
 
 
 def _json(value: Any) -> str:
