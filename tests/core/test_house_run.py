@@ -1,5 +1,6 @@
 """The run script, the locks and the container files."""
 
+import fcntl
 import importlib.machinery
 import importlib.util
 import os
@@ -94,6 +95,55 @@ def test_what_is_missing_is_said(
     monkeypatch.setattr(run, "importable", lambda _module: False)
     with pytest.raises(run.Missing, match="install python3-venv"):
         run.make_venv()
+
+
+@pytest.fixture
+def made(run: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[str]:
+    """A .venv in an empty folder, made without packages; what was made is listed."""
+    log: list[str] = []
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(run, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(run, "PYTHON", tmp_path / "venv" / "bin" / "python")
+
+    def make() -> None:
+        log.append("made")
+        (tmp_path / "venv" / "bin").mkdir(parents=True, exist_ok=True)
+        run.PYTHON.unlink(missing_ok=True)
+        run.PYTHON.symlink_to(sys.executable)
+
+    monkeypatch.setattr(run, "make_venv", make)
+    monkeypatch.setattr(run, "install", lambda _lock: None)
+    run.ensure_venv()
+    return log
+
+
+def test_another_python_on_the_path_makes_no_new_venv(
+    run: types.ModuleType, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second shell with another python3 must not pull .venv away from under what runs on it."""
+    monkeypatch.setattr(sys, "version", "3.99.0 (another)")
+    run.ensure_venv()
+    assert made == ["made"]
+    run.PYTHON.unlink()  # the Python it was made from is gone
+    run.ensure_venv()
+    assert made == ["made", "made"]
+
+
+def test_a_running_demo_keeps_its_venv(
+    run: types.ModuleType, made: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(run, "LOCK", tmp_path / "another.lock")
+    run.LOCK.write_text("another==1")
+    (tmp_path / ".demo").mkdir()
+    (tmp_path / ".demo" / "env.json").write_text('{"DATABASE_URL": "postgres://"}')
+    with (tmp_path / ".demo" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(run.Missing, match="stop the demo first"):
+            run.ensure_venv()
+    assert made == ["made"]
+    run.ensure_venv()
+    assert made == ["made", "made"]
 
 
 def test_an_old_python_is_said(
