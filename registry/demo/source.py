@@ -281,7 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page_of_records(self, start: int, most: int) -> bytes:
         source = self.source
-        records = [_bare(document.body) for _name, document in sorted(source.files.items())]
+        documents = (document.body for _name, document in sorted(source.files.items()))
+        records = [_bare(body) for body in documents if _fits(body)]
         if source.csw_fault == "exception2" and start > 1:
             return _exception()
         matched = len(records)
@@ -316,6 +317,16 @@ def _next_record(fault: str, following: int, *, start: int, matched: int) -> str
     if fault == "beyond" and not following:
         value = matched + 1
     return f' nextRecord="{value}"'
+
+
+@functools.lru_cache(maxsize=1000)
+def _fits(document: bytes) -> bool:
+    """Whether a document can stand inside another: it is well-formed and brings no document type."""
+    try:
+        root = etree.fromstring(document, etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True))
+    except etree.XMLSyntaxError:
+        return False
+    return root.getroottree().docinfo.internalDTD is None
 
 
 def _bare(document: bytes) -> str:

@@ -36,6 +36,17 @@ def state_of(harvest: Harvest) -> dict[str, tuple[str, bool]]:
     return {record.identity: (record.content_sha256, record.valid) for record in harvest.records.all()}
 
 
+def test_the_demo_catalogue_holds_what_fits_into_one(add_harvest: Add, source: demo_source.Source) -> None:
+    """X50: the generated documents come as a catalogue too, but for the malformed one and the one with a document type,
+    which no page of XML can hold."""
+    source.files.clear()
+    source.fill(samples.collection())
+    harvest = add_harvest("csw")
+    made = run(harvest)
+    assert (made.state, made.failure_message) == ("ok", "")
+    assert (harvest.last_record_count, harvest.last_bad_count) == (58, 2)
+
+
 # --- listing ------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from core.models import Job, User
 from registry.demo import source as demo_source
 from registry.formats import imports as formats
 from registry.formats import samples
+from registry.jobs import request
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
 from tests.registry.conftest import command, run
 from tests.registry.test_api import SAMPLE
@@ -312,6 +313,7 @@ def test_check(tmp_path: Path, served: demo_source.Server, source: demo_source.S
 def test_seed_twice() -> None:
     """X50: `seed_registry` twice equals once, and its sample row is the document's."""
     command("seed_registry")
+    assert request.queue_due() == 3, "the demo's own sources are due; the document's is paused"
     before = (Harvest.objects.count(), Organization.objects.count(), User.objects.count())
     assert before[:2] == (4, 6)
     command("seed_registry")

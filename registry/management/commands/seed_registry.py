@@ -86,4 +86,6 @@ class Command(BaseCommand):
         found.organization, found.harvest_type = organization, kind
         if found.url != url:
             found.url, found.waive_guard_once = url, True
+        if found.last_finished is None:
+            found.next_due = datetime.now(UTC)  # beat starts its first run, so that there is something to see
         found.save()
