@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from core import announce, api, blobs, errors, metrics
@@ -105,6 +106,7 @@ def openapi(request: HttpRequest, app: str) -> HttpResponseBase:
     return api.json_response(_openapi(config), headers={"Access-Control-Allow-Origin": "*"})
 
 
+@csrf_exempt  # whoever posts to a wrong address is told so, not of a missing token
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
     """The core's 404: a page for browsers, problem details otherwise."""
     if "text/html" in request.headers.get("Accept", ""):

@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core import api, errors, net, views
@@ -135,6 +136,16 @@ def _token(request: HttpRequest, uuid: str) -> str:
     """The caller's token, if this browser placed the download."""
     found = request.get_signed_cookie(_cookie(uuid), default=None)
     return found or ""
+
+
+def nowhere(said: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Whatever else is asked for among the pages: a page for browsers, what the API says for everybody else."""
+
+    @csrf_exempt
+    def page(request: HttpRequest) -> HttpResponseBase:
+        return views.not_found(request) if "text/html" in request.headers.get("Accept", "") else said(request)
+
+    return page
 
 
 @login_not_required

@@ -24,5 +24,6 @@ urlpatterns = [
     re_path(rf"^downloads/recordsets/{UUID}/?$", pages.recordset, name="downloads-recordset"),
     re_path(rf"^downloads/{UUID}/?$", pages.download, name="downloads-download"),
     re_path(rf"^downloads/{UUID}/cancel/?$", pages.cancel, name="downloads-cancel"),
-    re_path(r"^(?:status|v2/downloads?|downloads)(?:/.*)?$", api.catch_all(dialect.Dialect())),
+    re_path(r"^(?:status|v2/downloads?)(?:/.*)?$", api.catch_all(dialect.Dialect())),
+    re_path(r"^downloads(?:/.*)?$", pages.nowhere(api.catch_all(dialect.Dialect()))),
 ]

@@ -1,5 +1,6 @@
 """Pages for people (contract §7): what is there, its versions and files, building and deleting, how to subscribe."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib import parse
 
@@ -11,6 +12,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import re_path
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
 from core import errors
 from core.models import User
@@ -219,6 +221,18 @@ def _version(request: HttpRequest, uri: str, name: str) -> tuple[RepoVersion, ac
 
 def _takes_head(rights: access.Rights) -> bool:
     return bool(settings.EXPORTS_HEAD_FOR_ADMINS and rights.admin)
+
+
+def nowhere(said: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Whatever else is asked for among the pages: a page for browsers, what the API says for everybody else."""
+
+    @csrf_exempt
+    def page(request: HttpRequest) -> HttpResponseBase:
+        if "text/html" not in request.headers.get("Accept", ""):
+            return said(request)
+        return shortcuts.render(request, "exports/missing.html", status=404)
+
+    return page
 
 
 _ID = r"[A-Za-z0-9._@-]+"

@@ -96,5 +96,6 @@ urlpatterns: list[URLPattern] = [
     _at("tasks/(?P<task>[^/]+)", imports.OneTask),
     *pages.urlpatterns,
     re_path(r"^user/", owners.Nothing.as_view(), {"own": True}),
-    re_path(r"^(?:orgs|users?|sources|collections|importers|exports)(?:/|$)", api.catch_all(dialect.DIALECT)),
+    re_path(r"^exports(?:/|$)", pages.nowhere(api.catch_all(dialect.DIALECT))),
+    re_path(r"^(?:orgs|users?|sources|collections|importers)(?:/|$)", api.catch_all(dialect.DIALECT)),
 ]

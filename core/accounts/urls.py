@@ -35,6 +35,8 @@ def patterns(prefix: str, *, frame: str, namespace: str) -> list[URLPattern]:
 
 urlpatterns = [
     re_path(r"^accounts/?$", views.Account.as_view(), name="account"),
-    re_path(r"^accounts/tokens/(?P<pk>[0-9]+)/revoke/?$", views.RevokeToken.as_view(), name="account-revoke-token"),
+    re_path(
+        r"^accounts/tokens/(?P<pk>[0-9]{1,18})/revoke/?$", views.RevokeToken.as_view(), name="account-revoke-token"
+    ),
     *patterns("accounts/", frame="core/page.html", namespace="accounts"),
 ]

@@ -17,6 +17,8 @@ from downloads.admin.lists import BigList, one_of
 from downloads.models import IngestRun, RejectedRow
 
 _RUNS_OFFERED = 50
+_LONGEST_ID = 18
+"""Digits that a 64-bit id can always hold; int() refuses thousands of them."""
 _COLUMNS = ("run_id", "file", "line", "reason", "message", "row")
 
 
@@ -81,7 +83,7 @@ class OfRun(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RejectedRow]) -> QuerySet[RejectedRow]:
         wanted = self.value() or ""
-        return queryset.filter(run_id=int(wanted)) if wanted.isdecimal() else queryset
+        return queryset.filter(run_id=int(wanted)) if wanted.isdecimal() and len(wanted) <= _LONGEST_ID else queryset
 
 
 @admin.register(RejectedRow)

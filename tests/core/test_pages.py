@@ -122,3 +122,26 @@ def test_every_answer_has_a_request_id_and_pages_a_policy(client: Client) -> Non
     assert "default-src 'self'" in answer["Content-Security-Policy"]
     forged = client.get("/", headers={"X-Request-ID": "bad id\twith blanks"})
     assert len(forged["X-Request-ID"]) == 32
+
+
+@pytest.mark.parametrize("path", ["/nosuch", "/downloads/nosuch", "/exports/nosuch", "/exports/nosuch/"])
+def test_whoever_posts_to_a_wrong_address_is_told_so(path: str) -> None:
+    """A program that posts has no form's token; the address is what is wrong."""
+    answer = Client(enforce_csrf_checks=True).post(path, b"{}", content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"].partition(";")[0][-4:]) == (404, "json")
+
+
+@pytest.mark.parametrize(
+    "path", ["/nosuch", "/downloads/no/such", "/exports/nosuch", "/registry/nosuch", "/portal/nosuch"]
+)
+def test_a_browser_is_shown_a_page_at_a_wrong_address(client: Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "<h1>" in answer.content.decode()
+
+
+@pytest.mark.parametrize("number", ["9" * 18, "9" * 30, "9" * 5000])
+def test_tokens_that_cannot_be_are_not_found(client: Client, number: str) -> None:
+    client.force_login(User.objects.create_superuser("staff"))
+    assert client.post(f"/accounts/tokens/{number}/revoke").status_code == 404
+    assert client.get(f"/admin/downloads/rejectedrow/?run={number}").status_code == 200
