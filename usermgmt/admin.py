@@ -68,7 +68,8 @@ class StaffOnly(admin.ModelAdmin[Any]):
             try:
                 decision(row)
             except errors.Fact as fact:
-                self.message_user(request, f"{row}: {fact.message}", messages.WARNING)
+                said = fact.message if fact.message.startswith(str(row)) else f"{row}: {fact.message}"
+                self.message_user(request, said, messages.WARNING)
             else:
                 done += 1
         if done:

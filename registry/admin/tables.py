@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from core import auth, errors
-from core.admin import ReadOnly
+from core.admin import ReadOnly, counted
 from registry import forms, selectors
 from registry.admin import errands
 from registry.formats import imports, report
@@ -243,13 +243,14 @@ class Harvests(Importing):
 
     @admin.action(description="Cancel the active run", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        runs = HarvestRun.objects.filter(harvest__in=queryset, state__in=HarvestRun.ACTIVE)
+        runs, done = HarvestRun.objects.filter(harvest__in=queryset, state__in=HarvestRun.ACTIVE), 0
         for run in runs:
             try:
                 harvests.cancel(run)
+                done += 1
             except errors.Conflict:
                 self.message_user(request, f"{run} has just ended.", messages.WARNING)
-        self.message_user(request, "Active runs are being cancelled.")
+        self.message_user(request, f"{counted(done, 'run is', 'runs are')} being cancelled.")
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
@@ -356,16 +357,19 @@ class Accounts(Importing):
     @admin.action(description="Revoke tokens", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
         revoked = sum(auth.revoke_tokens(account.user, audience="registry") for account in queryset)
-        self.message_user(request, f"{revoked} tokens revoked.")
+        self.message_user(request, f"{counted(revoked, 'token', 'tokens')} revoked.")
 
     @admin.action(description="Deactivate", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
         """Not oneself, not the last administrator."""
+        done = 0
         for account in queryset.select_related("user"):
             if account.user_id == request.user.pk or accounts.last_admin(account):
                 self.message_user(request, f"{account} stays.", messages.ERROR)
                 continue
             accounts.deactivate(account)
+            done += 1
+        self.message_user(request, f"{done} deactivated.")
 
 
 @admin.register(Record)

@@ -106,6 +106,20 @@ def test_actions(staff: Client, add_harvest: Add, source: demo_source.Source) ->
     assert not Record.objects.exists()
 
 
+def test_actions_say_what_they_did(staff: Client, add_harvest: Add, add_person: Callable[..., User]) -> None:
+    """X51: cancelling and deactivating say how many, also when there was nothing to do."""
+    harvest, person = add_harvest(), add_person("eve").registry_account
+    for model, action, row, said in (
+        ("harvest", "cancel", harvest, "0 runs are being cancelled."),
+        ("harvest", "harvest_now", harvest, "1 queued."),
+        ("harvest", "cancel", harvest, "1 run is being cancelled."),
+        ("account", "revoke_tokens", person, "0 tokens revoked."),
+        ("account", "deactivate", person, "1 deactivated."),
+    ):
+        act(staff, model, action, row)
+        assert said in staff.get(f"/admin/registry/{model}/").content.decode(), (action, said)
+
+
 def test_accounts(staff: Client, client: Client, add_person: Callable[..., User]) -> None:
     """X18: approving, revoking tokens and deactivating work; the last administrator stays."""
     waiting = add_person("maria", approved=False)

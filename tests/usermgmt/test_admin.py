@@ -133,7 +133,9 @@ def test_service_requests(browser: Client) -> None:
         request.refresh_from_db()
         assert request.state == state
         assert browser.get(f"{path}{request.pk}/change/").status_code == 200
-    assert "already" in act(browser, "grant", request, path=path)
+    said = act(browser, "grant", request, path=path)
+    assert f"{request} is denied already." in said
+    assert f"{request}: {request}" not in said
 
 
 @pytest.mark.parametrize(
