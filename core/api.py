@@ -233,7 +233,7 @@ def json_object(request: HttpRequest | Request, *, limit: int | None = None) -> 
 
 
 def _refuse(value: Any, *, depth: int, is_storable: bool) -> None:
-    if depth > MAX_JSON_DEPTH:
+    if depth >= MAX_JSON_DEPTH and isinstance(value, (dict, list)):
         raise errors.Invalid("JSON parse error - nested too deeply", code="parse_error")
     if isinstance(value, str):
         if not is_storable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,16 @@ def test_the_catch_all_answers_any_method_in_the_dialect(client: Client) -> None
 def test_a_body_that_cannot_be_stored_is_a_parse_error(client: Client, body: bytes) -> None:
     answer = client.post("/echo", body, content_type="application/json")
     assert (answer.status_code, answer.json()) == (400, {"shout": "PARSE_ERROR"})
+
+
+@pytest.mark.parametrize("innermost", [[], {}, [1], {"a": "b"}])
+def test_fifty_levels_of_nesting_are_taken_and_no_more(innermost: Any) -> None:
+    value = innermost
+    for _ in range(49):
+        value = {"a": value}
+    assert api.json_value(json.dumps(value).encode()) == value
+    with pytest.raises(errors.Invalid, match="nested too deeply"):
+        api.json_value(json.dumps([value]).encode())
 
 
 def test_deeply_nested_text_does_not_break_the_parser() -> None:
