@@ -549,6 +549,16 @@ def test_bad_concepts(world: World, data: bytes, field: str) -> None:
     assert not Concept.objects.exists()
 
 
+def test_deepest_body(world: World) -> None:
+    """X39: fifty levels of nesting are stored, one more is refused."""
+    for levels, status in ((50, 201), (51, 400)):
+        extras: Any = {}
+        for _ in range(levels - 2):  # the body itself and the innermost object are two
+            extras = {"a": extras}
+        data = {"id": f"d{levels}", "concept_class": "c", "names": [{"name": "n", "locale": "en"}], "extras": extras}
+        assert world.api.post(f"{world.path}concepts/", data).status_code == status
+
+
 def test_bad_input(world: World, settings: Any) -> None:
     """X39: the rest of contract §2.8."""
     url = world.concept("A")
