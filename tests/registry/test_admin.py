@@ -150,11 +150,13 @@ def test_nobody_demotes_themselves(staff: Client, add_person: Callable[..., User
     assert demote(own) == (True, True)
     assert demote(other) == (False, False)
     Account.objects.filter(pk=own.pk).update(is_registry_admin=False)
-    assert demote(boss) == (True, True), "the last one"
+    add_person("gone", admin=True, is_active=False)
+    add_person("new", admin=True, approved=False)
+    assert demote(boss) == (True, True), "the last one that can do anything"
     assert staff.post(f"/admin/registry/account/{own.pk}/delete/", {"post": "yes"}).status_code == 403
     act(staff, "account", "deactivate", own, boss, other)
     active = dict(User.objects.values_list("username", "is_active"))
-    assert active == {"root": True, "boss": True, "other": False}
+    assert active == {"root": True, "boss": True, "other": False, "gone": False, "new": True}
 
 
 def test_password_change_by_admin_and_command(

@@ -23,6 +23,7 @@ from registry.demo import source as demo_source
 from registry.formats import listing, samples, validation, waf
 from registry.jobs import client as network
 from registry.jobs import crawl, fetch, finish, remove, request
+from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunIssue
 from registry.services import sessions
 from tests.registry.conftest import PASSWORD, run
@@ -558,6 +559,25 @@ def test_another_address_waives_the_guard_once(add_harvest: Add, owner: User, cl
     Harvest.objects.filter(pk=harvest.pk).update(url=url.replace("/python/", "/iis/"))
     harvest.refresh_from_db()
     assert run(harvest).failure_code == "shrink_guard"
+
+
+def test_a_waiver_given_during_a_run(
+    add_harvest: Add, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X25: a waiver given while a run goes on is not used up by it: it is for the next one."""
+    harvest = add_harvest()
+    run(harvest)
+    guard = harvest_job._Harvesting._guard
+
+    def waived_meanwhile(self: harvest_job._Harvesting) -> None:
+        guard(self)
+        Harvest.objects.update(waive_guard_once=True)
+
+    monkeypatch.setattr(harvest_job._Harvesting, "_guard", waived_meanwhile)
+    assert run(harvest).state == "ok"
+    monkeypatch.undo()
+    source.files = dict(list(source.files.items())[:1])
+    assert (run(harvest).state, harvest.last_record_count, harvest.waive_guard_once) == ("ok", 1, False)
 
 
 def test_three_deaths_of_the_worker(harvest: Harvest, source: demo_source.Source) -> None:
