@@ -8,6 +8,7 @@ no empty strings, arrays or objects.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -168,11 +169,13 @@ def target(row: Json) -> Json:
     )
 
 
-def element(rows: list[Json]) -> Json:
-    """All mappings of one concept into one system."""
-    first = rows[0]
+def element(rows: Iterator[Json]) -> Iterator[str]:
+    """All mappings of one concept into one system, at least one; there may be very many."""
+    first = next(rows)
     display = first.get("from_concept_name_resolved") or first["from_concept_name"]
-    return _full({"code": first["from_concept_code"], "display": display, "target": [target(row) for row in rows]})
+    yield opened(_full({"code": first["from_concept_code"], "display": display}))
+    yield from array("target", (text.dumps(target(row)) for row in itertools.chain([first], rows)))
+    yield "}"
 
 
 def opened(value: Json) -> str:
@@ -180,11 +183,12 @@ def opened(value: Json) -> str:
     return text.dumps(value)[:-1]
 
 
-def array(key: str, items: Iterable[str], *, comma: bool = True) -> Iterator[str]:
-    """``, "key": [items]``, or nothing when there are no items."""
+def array(key: str, items: Iterable[str | Iterator[str]], *, comma: bool = True) -> Iterator[str]:
+    """``, "key": [items]``, or nothing when there are no items; an item may come in pieces."""
     is_open = False
     for item in items:
-        yield f", {item}" if is_open else f'{", " if comma else ""}"{key}": [{item}'
+        yield ", " if is_open else f'{", " if comma else ""}"{key}": ['
+        yield from (item,) if isinstance(item, str) else item
         is_open = True
     if is_open:
         yield "]"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from core import db, errors
+from core import db, errors, streams
 from exports.formats import documents, envelope, text
 from exports.models import CollectionReference, Repo, RepoVersion
 from exports.selectors import rows, states
@@ -155,13 +155,17 @@ def _bodies(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) 
 
 
 def blocks(bodies: Iterable[str], *, separator: str = "", end: str = "") -> Iterator[bytes]:
-    """Finished rows in blocks, each row between ``separator`` and ``end``."""
+    """Finished rows in blocks, each row between ``separator`` and ``end``. Rows may be of any length, so blocks are
+    measured by theirs."""
     held: list[str] = []
+    size = 0
     for body in bodies:
         held.append(f"{separator}{body}{end}")
-        if len(held) == BLOCK_ROWS:
+        size += len(body)
+        if size >= streams.BLOCK:
             yield "".join(held).encode()
             held.clear()
+            size = 0
     if held:
         yield "".join(held).encode()
 

@@ -46,12 +46,7 @@ def table(view: db.Snapshot, version: RepoVersion, name: str) -> Iterator[bytes]
     """One CSV file."""
     kind, _, _ = tables.TABLES[name]
     found = read(view, rows.of(version, kind))  # type: ignore[arg-type]
-    yield from _joined(itertools.chain([tables.titles(name)], (tables.lines(name, row) for row in found)))
-
-
-def _joined(parts: Iterator[str]) -> Iterator[bytes]:
-    while held := list(itertools.islice(parts, documents.BLOCK_ROWS)):
-        yield "".join(held).encode()
+    yield from documents.blocks(itertools.chain([tables.titles(name)], (tables.lines(name, row) for row in found)))
 
 
 class Package:
@@ -195,16 +190,14 @@ class Package:
             opened = fhir.opened({key: value for key, value in ends.items() if value})
             elements = itertools.groupby(group, lambda row: row["from_concept_code"])
             yield opened
-            yield from fhir.array(
-                "element", (text.dumps(fhir.element(list(same))) for _, same in elements), comma=len(opened) > 1
-            )
+            yield from fhir.array("element", (fhir.element(same) for _, same in elements), comma=len(opened) > 1)
             yield "}"
         yield "]}" if is_open else "}"
 
 
 def _file(head: Json, parts: Callable[[], Iterator[str]]) -> File:
     name = f"{head['resourceType']}-{head['id']}.json"
-    return File(name, lambda: _joined(parts()), head)
+    return File(name, lambda: documents.blocks(parts()), head)
 
 
 def _plain(name: str, content: Json) -> File:
