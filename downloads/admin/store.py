@@ -30,6 +30,9 @@ class Recordsets(admin.ModelAdmin[Recordset]):
     actions = ("reingest", "withdraw", "show")
     change_list_template = "downloads/admin/recordsets.html"
 
+    class Media:
+        css = {"all": ["core/admin.css"]}
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # withdrawing hides the rows; versions still needed keep them
 

@@ -36,6 +36,9 @@ class Importing(admin.ModelAdmin[Any]):
     what: ClassVar[str]
     change_list_template = "registry/admin/change_list.html"
 
+    class Media:
+        css = {"all": ["core/admin.css"]}
+
     @property
     def tools(self) -> list[tuple[str, str]]:
         """Buttons above the list: name of the address, words."""

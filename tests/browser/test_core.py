@@ -8,6 +8,9 @@ import pytest
 from django.utils import timezone
 
 from core.models import Job, Mail, User, WebhookDelivery
+from downloads.models import Recordset
+from registry.jobs import errands
+from registry.models import Harvest, Organization
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,13 +49,44 @@ def test_lists_of_the_admin_show_all_their_columns(web: Any, browser: Any) -> No
         last_status=503,
         last_error=error,
     )
+    organization = Organization.objects.create(name="NERACOOS and partners", slug="NERACOOS")
+    url = "https://metadata.department.example.org/iso/"
+    Harvest.objects.create(name="A folder of records", url=url, organization=organization, last_finished=now)
+    Recordset.objects.create(
+        name="Herbario Nanay, plantas y animales", licence="http://creativecommons.org/licenses/by/4.0/"
+    )
     browser.set_viewport_size({"width": 1280, "height": 800})
     browser.goto(f"{web.base_url}/admin/login/?next=/admin/core/job/")
     browser.fill("#id_username", "staff")
     browser.fill("#id_password", "quite unguessable 1")
     browser.click("input[type=submit]")
-    for model in ("job", "mail", "webhookdelivery"):
-        browser.goto(f"{web.base_url}/admin/core/{model}/")
+    tables = ("core/job", "core/mail", "core/webhookdelivery", "registry/harvest", "downloads/recordset")
+    for model in tables:
+        browser.goto(f"{web.base_url}/admin/{model}/")
         shown, whole = browser.evaluate("(e => [e.clientWidth, e.scrollWidth])(document.querySelector('.results'))")
         assert whole <= shown, (model, whole, shown)
         assert browser.evaluate(TALLEST_ROW) < 200
+
+
+def test_a_report_of_an_errand_fits_a_narrow_screen(web: Any, browser: Any) -> None:
+    User.objects.create_superuser("staff", "staff@example.org", "quite unguessable 1")
+    columns = ["stage", "severity", "code", "url", "identifier", "line", "column", "message"]
+    line = [
+        "parse",
+        "error",
+        "unsupported_root",
+        "https://metadata.example.org/a.xml",
+        "x" * 40,
+        1,
+        None,
+        "No ISO record.",
+    ]
+    result = {"counts": {"documents": 1, "bad": 1}, "columns": columns, "lines": [line]}
+    job = Job.objects.create(kind=errands.CHECK_KIND, state="succeeded", params={"name": "docs.zip"}, result=result)
+    browser.set_viewport_size({"width": 390, "height": 844})
+    browser.goto(f"{web.base_url}/admin/login/?next=/admin/registry/harvest/errands/{job.pk}/")
+    browser.fill("#id_username", "staff")
+    browser.fill("#id_password", "quite unguessable 1")
+    browser.click("input[type=submit]")
+    browser.get_by_role("region", name="Report").wait_for()
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
