@@ -16,6 +16,7 @@ import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -150,7 +151,7 @@ def as_fact(exc: Exception) -> errors.Fact:
         return _framework_fact(exc)
     if isinstance(exc, RequestDataTooBig):
         return errors.TooLarge("The request body is too large.")
-    if isinstance(exc, (SuspiciousOperation, DataError)) or _is_of_nul(exc):
+    if isinstance(exc, (SuspiciousOperation, DataError, MultiPartParserError)) or _is_of_nul(exc):
         return errors.Invalid("The request cannot be read.")
     if isinstance(exc, (OperationalError, InterfaceError)):
         log.warning("database_unavailable", error=str(exc))

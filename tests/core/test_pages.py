@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from core.apps import api_configs
 from core.models import Job, User
+from exports.services import tokens as exports_tokens
 from tests import house
 
 pytestmark = pytest.mark.django_db
@@ -145,3 +146,15 @@ def test_tokens_that_cannot_be_are_not_found(client: Client, number: str) -> Non
     client.force_login(User.objects.create_superuser("staff"))
     assert client.post(f"/accounts/tokens/{number}/revoke").status_code == 404
     assert client.get(f"/admin/downloads/rejectedrow/?run={number}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=é"]
+)
+@pytest.mark.parametrize("body", [b"", b"{}", b"--x\r\n"])
+def test_a_broken_multipart_body_is_the_callers_fault(client: Client, kind: str, body: bytes) -> None:
+    """An import with such a body was a 500."""
+    token = exports_tokens.issue(User.objects.create_user("ann"))[1]
+    path, headers = "/importers/bulk-import/", {"Authorization": f"Token {token}"}
+    answer = client.generic("POST", path, body, content_type=kind, headers=headers)
+    assert (answer.status_code, list(answer.json())) == (400, ["detail"])
