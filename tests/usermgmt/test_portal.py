@@ -305,6 +305,8 @@ def test_the_profile() -> None:
         response = browser.post("/portal/profile", {"part": "username", "username-username": name})
         assert response.status_code == status
     assert User.objects.get(pk=user.pk).username_n == "amal2"
+    again = browser.post("/portal/profile", {"part": "username", "username-username": "amal2"}, follow=True)
+    assert "That is your user name already." in again.content.decode()
     for address in ("taken@example.org", "new@example.org"):
         assert browser.post("/portal/profile", {"part": "email", "email-email": address}).status_code == 302
     assert User.objects.get(pk=user.pk).email == "old@example.org"

@@ -127,6 +127,8 @@ class Profile(frame.OwnPage):
         form = forms.UsernameForm(request.POST, prefix="username", own=self.me.pk)
         if not form.is_valid():
             return self.shown(request, status=400, username=form)
+        if form.cleaned_data["username"] == self.me.username:
+            return frame.back(request, "/portal/profile", "That is your user name already.")
         accounts.rename(self.me, form.cleaned_data["username"])
         return frame.back(request, "/portal/profile", "Your user name was changed.")
 
