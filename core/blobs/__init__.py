@@ -21,8 +21,7 @@ from core.blobs.reading import (
     sweep_orphans,
     verify,
 )
-from core.blobs.signing import Signer, disposition, signer, url
-from core.blobs.uploading import Uploads
+from core.blobs.signing import Signer, disposition, signer, upload_url, url
 from core.blobs.writing import PART_SIZE, Writer, put, writer
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "Signer",
     "Stat",
     "StoreUnavailable",
-    "Uploads",
     "Writer",
     "abort_stale_uploads",
     "answers",
@@ -46,6 +44,7 @@ __all__ = [
     "signer",
     "stat",
     "sweep_orphans",
+    "upload_url",
     "url",
     "verify",
     "writer",

@@ -35,9 +35,12 @@ def signer() -> Signer:
     return _signer_for(settings.S3_PUBLIC_ENDPOINT_URL)
 
 
-def inner_signer() -> Signer:
-    """The shared signer for the endpoint that only our own processes reach."""
-    return _signer_for(settings.S3_ENDPOINT_URL)
+def upload_url(key: str, expires: int = 300) -> str:
+    """A link to PUT the blob at the inner endpoint, for our own processes that have an HTTP client running anyway.
+
+    A PUT through boto3 costs about 1.6 ms of CPU, one through a kept-alive connection a sixth of that.
+    """
+    return _signer_for(settings.S3_ENDPOINT_URL).url(key, expires, method="PUT")
 
 
 def _signer_for(endpoint: str) -> Signer:
@@ -74,8 +77,7 @@ class Signer:
     """Presigns requests with AWS Signature Version 4 in the query string, byte for byte as boto3 does.
 
     Source: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)" in the Amazon S3 API
-    Reference. The signing key of a day is kept, so a link costs two hashes. No request is made. ``host`` is what the
-    Host header says, ``base`` the scheme and host every link begins with.
+    Reference. The signing key of a day is kept, so a link costs two hashes. No request is made.
     """
 
     endpoint: str
@@ -85,8 +87,8 @@ class Signer:
     secret_key: str
     token: str = ""
     addressing: str = "path"
-    host: str = field(init=False)
-    base: str = field(init=False)
+    _host: str = field(init=False)
+    _base: str = field(init=False)
     _path: str = field(init=False)
     _day: _Day = field(init=False, repr=False)
 
@@ -95,8 +97,8 @@ class Signer:
         is_virtual = self.addressing == "virtual" and _can_be_host(self.bucket, parts.hostname or "")
         netloc = f"{self.bucket}.{parts.netloc}" if is_virtual else parts.netloc
         default_port = {"http": ":80", "https": ":443"}[parts.scheme]
-        self.host = netloc.removesuffix(default_port).lower()
-        self.base = f"{parts.scheme}://{netloc}"
+        self._host = netloc.removesuffix(default_port).lower()
+        self._base = f"{parts.scheme}://{netloc}"
         self._path = parts.path.rstrip("/") + ("/" if is_virtual else f"/{self.bucket}/")
         self._day = self._new_day("19700101")
 
@@ -129,14 +131,14 @@ class Signer:
         # The signature wants the parameters sorted; in the link they stand as boto3 writes them.
         canonical = (
             f"{method}\n{path}\n{signed}{token}&X-Amz-SignedHeaders=host{'&' if overrides else ''}{overrides[:-1]}\n"
-            f"host:{self.host}\n\nhost\n{_UNSIGNED}"
+            f"host:{self._host}\n\nhost\n{_UNSIGNED}"
         )
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{day.scope}\n{digest}"
         signature = day.signing.copy()  # nine times cheaper than to begin with the key again
         signature.update(to_sign.encode())
         signed += f"&X-Amz-SignedHeaders=host{token}&X-Amz-Signature={signature.hexdigest()}"
-        return f"{self.base}{path}?{overrides}{signed}"
+        return f"{self._base}{path}?{overrides}{signed}"
 
     def _new_day(self, name: str) -> _Day:
         key = f"AWS4{self.secret_key}".encode()

@@ -26,7 +26,7 @@ import uvloop
 import yarl
 from django.conf import settings
 
-from core import blobs, egress
+from core import egress
 from registry.formats import listing
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Network:
         self._thread = threading.Thread(target=self._loop.run_forever, name="harvest-network", daemon=True)
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="harvest-validate")
         self._session: aiohttp.ClientSession | None = None
-        self._store: blobs.Uploads | None = None
+        self._store: aiohttp.ClientSession | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -168,7 +168,12 @@ class Network:
             trust_env=False,
         )
         # our own store may well have a private address, so it is not asked through the guard
-        self._store = blobs.Uploads(limit=self.limits.connections)
+        self._store = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.limits.connections),
+            timeout=aiohttp.ClientTimeout(total=30, sock_connect=2),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            trust_env=False,
+        )
 
     async def _close(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -279,11 +284,14 @@ class Network:
         if not inflate.eof:
             raise _RetryableError("truncated", "The answer ended early.")
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Store a blob; raises StoreUnavailable after a single try."""
-        if self._store is None:
+    async def put(self, url: str, data: bytes) -> int:
+        """PUT bytes to our own store by a signed link; the status."""
+        session = self._store
+        if session is None:
             raise RuntimeError("the network is not open")
-        await self._store.put(key, data)
+        # an answer's body, if there is one, is not wanted: its connection ends with it
+        async with session.put(yarl.URL(url, encoded=True), data=data, allow_redirects=False) as response:
+            return response.status
 
     def _own_headers(self, url: str) -> Mapping[str, str]:
         """Credentials of the source, for its own origin only."""

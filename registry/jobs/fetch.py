@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+import aiohttp
 from django.conf import settings
 
 from core import blobs
@@ -26,6 +27,7 @@ from registry.jobs import client, stage
 SETTLED_AFTER: Final = timedelta(minutes=2)
 SETTLED_LISTING: Final = timedelta(hours=26)
 STORE_TRIES: Final = 3
+STORE_STATUS: Final = (200, 201, 204)
 EXAMINERS: Final = 2
 EXAMINE_AT_ONCE: Final = 8
 
@@ -247,13 +249,14 @@ async def store(network: client.Network, sha256: str, data: bytes) -> None:
     """PUT a document with three tries; the store's outage fails the run, not the document (4.1)."""
     for attempt in range(STORE_TRIES):
         try:
-            await network.put(blob_key(sha256), data)
-        except blobs.StoreUnavailable as error:
-            if attempt == STORE_TRIES - 1:
-                raise StorageDownError("the store did not take a document") from error
-            await asyncio.sleep(network.limits.backoff_seconds * 2**attempt)
-        else:
+            status = await network.put(blobs.upload_url(blob_key(sha256)), data)
+        except (OSError, aiohttp.ClientError):
+            status = 0
+        if status in STORE_STATUS:
             return
+        if attempt < STORE_TRIES - 1:
+            await asyncio.sleep(network.limits.backoff_seconds * 2**attempt)
+    raise StorageDownError("the store did not take a document")
 
 
 def _conditions(waiting: stage.Waiting) -> dict[str, str]:
