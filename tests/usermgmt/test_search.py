@@ -145,12 +145,7 @@ def test_headers_of_every_answer(program: world.Program, headers: dict[str, str]
     ]
     assert [answer.status_code for answer in answers] == [200, 206, 400, 401, 404, 405]
     for answer in answers:
-        assert answer["Content-Type"] == "application/json"
-        assert answer["Cache-Control"] == "no-cache, max-age=0"
-        assert answer["Expires"].endswith("GMT")
-        assert answer["Vary"] == "Accept-Encoding, User-Agent"
-        assert int(answer["Content-Length"]) == len(answer.content)
-        assert not answer.cookies
+        world.check_headers(answer)
         assert ("Accept-Ranges" in answer) == (answer.status_code < 300)
     is_packed = headers.get("HTTP_ACCEPT_ENCODING") == "gzip"
     assert (answers[0].get("Content-Encoding") == "gzip") == is_packed

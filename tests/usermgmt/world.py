@@ -113,6 +113,16 @@ def program(owner: User | None = None, **changes: str) -> Program:
     return Program(client, credential, credential.key, pairs.arm(credential))
 
 
+def check_headers(answer: Any) -> None:
+    """UM12: what the headers of every answer say (contract 2.4)."""
+    assert answer["Content-Type"] == "application/json"
+    assert answer["Cache-Control"] == "no-cache, max-age=0"
+    assert answer["Expires"].endswith("GMT")
+    assert answer["Vary"] == "Accept-Encoding, User-Agent"
+    assert int(answer["Content-Length"]) == len(answer.content)
+    assert not answer.cookies
+
+
 def basic(key: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode()
 
