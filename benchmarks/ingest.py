@@ -2,7 +2,8 @@
 
 CPU of the ingesting process and PostgreSQL, apart and together, for an archive of 5 kB a record (--wide) and for one of
 about 1 kB (--narrow). The limit is what PostgreSQL alone needs to copy the finished rows into the same tables, with
-their indexes. Target: contract 9.
+their indexes; beside it stands what it needs for the tables without indexes, and for making all indexes behind them.
+Target: contract 9.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 from benchmarks import measure, specimens
 
@@ -59,7 +61,7 @@ def _measure(house: measure.House, path: pathlib.Path, kind: str, processes: int
             _run, report = services.import_archive(str(path), ingest.Options())
         rows = report.read
         measure.say(f"{run}: {report.added} added, {report.unchanged} unchanged, {report.rejects} rejected")
-    limit = _copied(house)
+    limit, bare, indexes = _copied(house)
     _empty()
     first, again = runs["first"], runs["again"]
     table = [
@@ -69,28 +71,51 @@ def _measure(house: measure.House, path: pathlib.Path, kind: str, processes: int
         measure.Row("  of PostgreSQL", rows / first.cpu["postgres"]),
         measure.Row("rows per CPU second, again", rows / again.cpu_total),
         measure.Row("MiB at most, ingesting process", first.peak["self"]),
+        measure.Row("finished rows per CPU second, PostgreSQL alone, no indexes", rows / bare.cpu_total),
+        measure.Row("  and all indexes made behind them", rows / (bare.cpu_total + indexes.cpu_total)),
     ]
     if processes > 1:
         more = runs[f"first_by_{processes}"]
         table.append(measure.Row(f"rows per second by {processes} processes", rows / more.wall, rows / first.wall))
-    measure.report(f"Ingest of {rows:,} {kind} rows", table, **runs, limit=limit)
+    measure.report(f"Ingest of {rows:,} {kind} rows", table, **runs, limit=limit, bare=bare, indexes=indexes)
 
 
-def _copied(house: measure.House) -> measure.Used:
-    """The rows once more, from a copy without indexes into empty tables with all of them."""
+STORES = ("downloads_record", "downloads_mediarecord")
+
+
+def _copied(house: measure.House) -> tuple[measure.Used, measure.Used, measure.Used]:
+    """The rows once more, from a copy: into tables with all indexes, into tables with none, and these made behind."""
     from django.db import connection
 
-    stores = ("downloads_record", "downloads_mediarecord")
     with connection.cursor() as cursor:
-        for store in stores:
+        for store in STORES:
             cursor.execute(f"CREATE TABLE bench_{store} AS SELECT * FROM {store}")
+            cursor.execute(f"CREATE TABLE bench_bare_{store} (LIKE {store} INCLUDING ALL EXCLUDING INDEXES)")
             cursor.execute(f"TRUNCATE {store}")
         with measure.used(postgres=house.postgres_pid) as limit:
-            for store in stores:
+            for store in STORES:
                 cursor.execute(f"INSERT INTO {store} SELECT * FROM bench_{store}")
-        for store in stores:
-            cursor.execute(f"DROP TABLE bench_{store}")
-    return limit
+        with measure.used(postgres=house.postgres_pid) as bare:
+            for store in STORES:
+                cursor.execute(f"INSERT INTO bench_bare_{store} SELECT * FROM bench_{store}")
+        statements = [each for store in STORES for each in _index_statements(cursor, store)]
+        with measure.used(postgres=house.postgres_pid) as indexes:
+            cursor.execute("SET max_parallel_maintenance_workers = 0")
+            for statement in statements:
+                cursor.execute(statement)
+            cursor.execute("RESET max_parallel_maintenance_workers")
+        for store in STORES:
+            cursor.execute(f"DROP TABLE bench_{store}, bench_bare_{store}")
+    return limit, bare, indexes
+
+
+def _index_statements(cursor: Any, store: str) -> list[str]:
+    """What makes each index of a table for its twin without any."""
+    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s", [store])
+    return [
+        made.replace(f"INDEX {name} ON public.{store} ", f"INDEX bench_{name} ON bench_bare_{store} ", 1)
+        for name, made in cursor.fetchall()
+    ]
 
 
 def _empty() -> None:
