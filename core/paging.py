@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from core import errors
+
+LARGEST: Final = 10**15
+"""The largest number a caller may name: a page of that number still starts at an offset that fits a ``bigint``."""
+_LONGEST: Final = 18
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,19 @@ class Window:
         return max(0, min(self.offset - self.limit, last))
 
 
-def whole_number(text: str, *, field: str, least: int = 0, most: int | None = None, message: str = "") -> int:
-    """A parameter that must be a whole number in ASCII digits, at least ``least`` and at most ``most``."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise errors.Invalid(message or "A valid non-negative integer is required.", field=field)
-    value = int(text)
-    if value < least or (most is not None and value > most):
-        raise errors.Invalid(message or f"A number from {least} to {most} is required.", field=field)
-    return value
+def whole_number(text: str, *, field: str, least: int = 0, most: int = LARGEST, message: str = "") -> int:
+    """A parameter that must be a whole number in ASCII digits, from ``least`` (0 or 1) to ``most``.
+
+    Raises ``errors.Invalid`` that names ``field``, with ``message`` or else a sentence of its own for each fault.
+    """
+    word = "positive" if least else "non-negative"
+    refusal = errors.Invalid(message or f"A valid {word} integer is required.", field=field)
+    if not (text.isascii() and text.isdigit()):
+        raise refusal
+    digits = text.lstrip("0") or "0"
+    # Long ones are not even read: Python refuses integers of more than 4,300 digits.
+    if len(digits) > _LONGEST or int(digits) > most:
+        raise errors.Invalid(message or f"Ensure this value is less than or equal to {most}.", field=field)
+    if int(digits) < least:
+        raise refusal
+    return int(digits)

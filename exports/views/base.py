@@ -14,7 +14,7 @@ from django.utils import timezone
 from isal import isal_zlib
 from rest_framework.request import Request
 
-from core import api, auth, errors
+from core import api, auth, errors, paging
 from core.models import User
 from exports import dialect
 from exports.formats import addresses, archives, stamps, text
@@ -116,12 +116,7 @@ class View(api.View):
 
     def whole_number(self, name: str, *, least: int = 0) -> int | None:
         value = self.request.query_params.get(name)
-        if value is None:
-            return None
-        if not (value.isascii() and value.isdigit()) or len(value) > 18 or int(value) < least:
-            word = "positive" if least else "non-negative"
-            raise errors.Invalid(f"A valid {word} integer is required.", field=name)
-        return int(value)
+        return None if value is None else paging.whole_number(value, field=name, least=least)
 
     @property
     def zipped(self) -> bool:

@@ -90,6 +90,7 @@ def test_length_of_a_source(client: Client) -> None:
         ("limit=101", 400, "limit"),
         ("limit=-1", 400, "limit"),
         ("offset=x", 400, "offset"),
+        ("offset=999999999999999999", 400, "offset"),
     ],
 )
 def test_pages_of_the_list(client: Client, query: str, status: int, shown: Any) -> None:

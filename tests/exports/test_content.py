@@ -328,6 +328,19 @@ def test_paging(world: World) -> None:
     assert [row["id"] for row in world.api.get(f"{world.path}concepts/?sortDesc=name&limit=2").json()] == ["n6", "n5"]
 
 
+@pytest.mark.parametrize("name", ["page", "limit", "offset"])
+def test_numbers_beyond_any_list(world: World, name: str) -> None:
+    """X38: a paging number too large to count with is a 400 that names it; the largest allowed is just past the end."""
+    world.concept("only")
+    refused = world.api.get(f"{world.path}concepts/?{name}=999999999999999999")
+    message = "Ensure this value is less than or equal to 1000000000000000."
+    assert (refused.status_code, refused.json()) == (400, {name: [message]})
+    for query in (f"{name}=1000000000000000", f"{name}=1000000000000000&limit=1000"):
+        allowed = world.api.get(f"{world.path}concepts/?{query}")
+        assert (allowed.status_code, len(allowed.json())) == (200, 1 if name == "limit" else 0)
+        assert allowed["num_found"] == "1"
+
+
 def test_most_rows_of_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X38: a list shows at most 1,000 rows, whatever limit is asked for."""
     assert lists.MOST == 1000

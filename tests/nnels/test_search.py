@@ -231,8 +231,9 @@ def test_suggestions(client: Any, token: str, shelf: None) -> None:
     assert len(suggest("whale", "1")) == 1
     assert "Hidden whale" not in [one["label"] for one in suggest("hidden")]
     assert suggest("%25") == []
-    for bad in ("0", "x", ""):
-        check_problem(client.get(f"/api/basic_search/a?suggest={bad}", headers=headers), 400)
+    for bad in ("0", "x", "", "9" * 19):
+        title = '"Suggest" property should be numeric and equal or higher than 1.'
+        check_problem(client.get(f"/api/basic_search/a?suggest={bad}", headers=headers), 400, title)
     nothing = client.get("/api/basic_search/mobydikc", headers=headers).json()
     assert nothing["count"] == 0
     assert "Moby-Dick" in [one["label"] for one in nothing["suggestions"]]

@@ -57,8 +57,12 @@ def test_harvest_list(client: Client, add_harvest: Add, owner: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "offset=-1", "publish=maybe", "type=FTP", "status=good", "q=%00"]
-)
+    "query",
+    [
+        "limit=0", "limit=1001", "limit=x", "offset=-1", "offset=999999999999999999", "publish=maybe", "type=FTP",
+        "status=good", "q=%00",
+    ],
+)  # fmt: skip
 def test_bad_filters(query: str, client: Client) -> None:
     """X2: a bad paging or filter value is a 400 that names it."""
     answer = client.get(f"/registry/api/harvests?{query}")
