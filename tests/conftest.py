@@ -18,6 +18,7 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 
+from core import process
 from core.embedded import server
 from tests import house, mailbox, network
 
@@ -226,7 +227,7 @@ def start_web(transactional_db: None, program_folder: pathlib.Path) -> Iterator[
     with contextlib.ExitStack() as started:
 
         def start(*, workers: int = 1, **env: str) -> house.Web:
-            port = house.process.free_ports(1)[0]
+            port = process.free_ports(1)[0]
             own = program_env(**{"PUBLIC_BASE_URL": f"http://127.0.0.1:{port}", **env})
             web = house.Web(port=port, env=own, folder=program_folder, workers=workers)
             started.callback(web.kill)

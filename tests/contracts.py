@@ -5,11 +5,21 @@ They know third-party packages only as a whole (`django`, not `django.http`).
 
 import ast
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Protocol, cast
 
 import grimp
 from importlinter import Contract, ContractCheck, fields, output
 from importlinter.domain import helpers
+from importlinter.domain.imports import ModuleExpression
+
+
+class Given(Protocol):
+    """What import-linter makes of a contract's fields."""
+
+    source_modules: Collection[ModuleExpression]
+    forbidden_names: Collection[str]
+    except_modules: Collection[ModuleExpression] | None
 
 
 class Direct(Contract):
@@ -24,12 +34,13 @@ class Direct(Contract):
 
     def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:
         """Parse every source module and collect the forbidden imports, with their lines."""
-        excepted = _resolve(graph, self.except_modules or ())
+        given = cast(Given, self)
+        excepted = _resolve(graph, given.except_modules or ())
         found = [
             f"{module} imports {name} (line {line})"
-            for module in sorted(_with_descendants(graph, _resolve(graph, self.source_modules)) - excepted)
+            for module in sorted(_with_descendants(graph, _resolve(graph, given.source_modules)) - excepted)
             for name, line in imported_names(module)
-            if any(name == bad or name.startswith(f"{bad}.") for bad in self.forbidden_names)
+            if any(name == bad or name.startswith(f"{bad}.") for bad in given.forbidden_names)
         ]
         return ContractCheck(kept=not found, metadata={"found": found})
 
@@ -50,7 +61,7 @@ def imported_names(module: str) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def _resolve(graph: grimp.ImportGraph, expressions: object) -> set[str]:
+def _resolve(graph: grimp.ImportGraph, expressions: Iterable[ModuleExpression]) -> set[str]:
     return {module.name for module in helpers.module_expressions_to_modules(graph, expressions)}
 
 

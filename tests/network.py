@@ -29,8 +29,9 @@ def shut() -> None:
             raise Closed(f"a test tried to resolve {name}")
         return _getaddrinfo(host, *args, **kwargs)
 
-    socket.socket.connect = connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
+    # the stubs name the base class in C as the first argument
+    socket.socket.connect = connect  # type: ignore[assignment, method-assign]
+    socket.socket.connect_ex = connect_ex  # type: ignore[assignment, method-assign]
     socket.getaddrinfo = getaddrinfo
 
 

@@ -28,7 +28,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core import blobs, errors
-from core.blobs import client, writing
+from core.blobs import client, reading
 
 MIB = 1024 * 1024
 PREFIX = "core-test/"
@@ -143,22 +143,24 @@ def test_verify_reads_a_blob_back() -> None:
     data = os.urandom(MIB)
     blobs.put(f"{PREFIX}whole", data)
     seen: list[int] = []
-    right = {"size": len(data), "crc": zlib.crc32(data)}
-    assert blobs.verify(f"{PREFIX}whole", **right, note=seen.append) == hashlib.sha256(data).hexdigest()
+    size, crc = len(data), zlib.crc32(data)
+    assert blobs.verify(f"{PREFIX}whole", size=size, crc=crc, note=seen.append) == hashlib.sha256(data).hexdigest()
     assert sum(seen) == len(data)
-    for wrong in ({"size": len(data) - 1}, {"crc": right["crc"] ^ 1}):
+    for wrong_size, wrong_crc in ((size - 1, crc), (size, crc ^ 1)):
         with pytest.raises(blobs.StoreUnavailable, match="as they were"):
-            blobs.verify(f"{PREFIX}whole", **right | wrong)
+            blobs.verify(f"{PREFIX}whole", size=wrong_size, crc=wrong_crc)
     with pytest.raises(blobs.StoreUnavailable, match="did not keep the file"):
-        blobs.verify(f"{PREFIX}none", **right)
+        blobs.verify(f"{PREFIX}none", size=size, crc=crc)
 
 
 def test_one_huge_write_becomes_parts_of_five_mebibytes() -> None:
     data = bytes(17 * MIB)
     with blobs.writer(f"{PREFIX}huge") as blob:
-        blob.write(memoryview(data))  # type: ignore[arg-type] - any buffer will do
+        blob.write(memoryview(data))  # type: ignore[arg-type]  # any buffer will do
     assert blob.etag.endswith("-4")
-    assert blobs.stat(f"{PREFIX}huge").size == 17 * MIB  # type: ignore[union-attr]
+    kept = blobs.stat(f"{PREFIX}huge")
+    assert kept is not None
+    assert kept.size == 17 * MIB
 
 
 def test_ranges() -> None:
@@ -227,7 +229,7 @@ def test_a_store_that_keeps_too_little_is_found_out() -> None:
     """The size the store tells is compared with what was written before anybody learns the key."""
     short = blobs.Stat(5, "x", datetime.now(UTC), "")
     with (
-        mock.patch.object(writing.reading, "stat", return_value=short),
+        mock.patch.object(reading, "stat", return_value=short),
         pytest.raises(blobs.StoreUnavailable, match="did not keep"),
         blobs.writer(f"{PREFIX}short") as blob,
     ):
@@ -586,7 +588,7 @@ def test_any_region_is_known(settings: Any, region: str) -> None:
     settings.S3_REGION = region
     made = client.client()
     assert (made.meta.endpoint_url, made.meta.region_name) == (settings.S3_ENDPOINT_URL, region)
-    listed = client._session(os.getpid())._session.get_data("endpoints")  # type: ignore[attr-defined]
+    listed = client._session(os.getpid())._session.get_data("endpoints")
     assert [partition["partitionName"] for partition in listed["partitions"]] == ["any S3"]
     blobs.put(f"{PREFIX}region", b"x")
     assert b"".join(blobs.reader(f"{PREFIX}region")) == b"x"

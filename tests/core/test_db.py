@@ -8,6 +8,7 @@ import itertools
 import select
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import Error, OperationalError, connection, connections, transaction
@@ -28,7 +29,7 @@ values = st.tuples(
 with_database = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def execute(sql: str, *params: object) -> list[tuple[object, ...]]:
+def execute(sql: str, *params: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
@@ -149,7 +150,7 @@ def test_rows_survive_the_way_in_and_out(rows: list[tuple[object, ...]]) -> None
     execute("TRUNCATE way_in")
     assert db.copy_rows("way_in", ["a", "b", "c", "d"], rows) == len(rows)
     stored = execute("SELECT a, b, c, d FROM way_in ORDER BY n")
-    assert [(a, b, None if c is None else bytes(c), d) for a, b, c, d in stored] == rows  # type: ignore[arg-type]
+    assert [(a, b, None if c is None else bytes(c), d) for a, b, c, d in stored] == rows
 
 
 @with_database
@@ -381,7 +382,7 @@ def test_a_kept_connection_is_not_asked_whether_it_lives(kept: BaseDatabaseWrapp
     pid = ask(kept)
     kept.close_if_unusable_or_obsolete()
     kept.close_if_health_check_failed()
-    assert kept.health_check_done
+    assert kept.health_check_done  # type: ignore[attr-defined]  # unknown to the stubs
     assert execute("SELECT query FROM pg_stat_activity WHERE pid = %s", pid) == [("SELECT pg_backend_pid()",)]
     assert ask(kept) == pid
 

@@ -58,7 +58,7 @@ class Site:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign] - a client that hangs up is the point
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client may hang up
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_port

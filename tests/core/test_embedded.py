@@ -6,6 +6,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import boto3
 import botocore.client
@@ -18,11 +20,14 @@ from core import process
 from core.embedded import postgres, seaweedfs, stack, valkey
 from tests import house, processes
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> stack.Stack:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Stack]:
     """A stack of this module's own."""
     servers = stack.Stack(tmp_path_factory.mktemp("stack"), buckets=["first", "second"])
     servers.start()
@@ -30,11 +35,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> stack.Stack:
     servers.stop()
 
 
-def client(store: seaweedfs.SeaweedFS, *, secret: str | None = None) -> botocore.client.BaseClient:
+def client(store: seaweedfs.SeaweedFS, *, secret: str | None = None) -> "S3Client":
     config = botocore.client.Config(
         signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}
     )
-    return boto3.client(
+    made: S3Client = boto3.client(
         "s3",
         endpoint_url=store.endpoint,
         region_name="us-east-1",
@@ -42,6 +47,7 @@ def client(store: seaweedfs.SeaweedFS, *, secret: str | None = None) -> botocore
         aws_secret_access_key=secret or store.secret_key,
         config=config,
     )
+    return made
 
 
 def execute(server: postgres.Postgres, sql: str) -> list[tuple[object, ...]]:

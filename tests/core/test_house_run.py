@@ -12,6 +12,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import requests
@@ -44,8 +45,9 @@ def normal(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
-def project() -> dict[str, object]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return found
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -59,7 +61,7 @@ def test_locks_have_hashes_and_no_addresses(name: str) -> None:
 
 def test_the_lock_is_that_of_pyproject(run: types.ModuleType) -> None:
     assert not run.lock_is_stale()
-    wanted = {normal(each) for each in project()["dependencies"]}  # type: ignore[attr-defined]
+    wanted = {normal(each) for each in project()["dependencies"]}
     assert wanted <= set(locked("requirements.lock"))
 
 
@@ -67,7 +69,7 @@ def test_production_has_the_same_versions_and_neither_servers_nor_tools() -> Non
     production, everything = locked("requirements-production.lock"), locked("requirements.lock")
     assert production.items() <= everything.items()
     extras = project()["optional-dependencies"]
-    kept_out = {normal(each) for extra in ("embedded", "dev") for each in extras[extra]}  # type: ignore[index]
+    kept_out = {normal(each) for extra in ("embedded", "dev") for each in extras[extra]}
     assert kept_out
     assert not kept_out & set(production)
 

@@ -93,8 +93,10 @@ def test_what_crashes_comes_back_and_a_signal_stops_all(tmp_path: pathlib.Path) 
     def started(name: str) -> list[int]:
         return [int(line) for line in (tmp_path / name).read_text().split()]
 
-    for name in ("one", "two"):
-        house.wait_for(lambda name=name: (tmp_path / name).exists() and started(name), what="first start")
+    def have_all_started() -> bool:
+        return all((tmp_path / name).exists() and started(name) for name in ("one", "two"))
+
+    house.wait_for(have_all_started, what="first start")
     os.kill(started("one")[0], signal.SIGKILL)
     house.wait_for(lambda: len(started("one")) == 2, what="second start")
     assert parent.stdout.readline().startswith(b"one ended; starting it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -208,8 +209,7 @@ def _write_member(archive: streams.Zip, name: str, pieces: list[bytes], way: str
     deflater = streams.Deflater(method)
     parts = [deflater.update(piece) + deflater.flush("sync") for piece in pieces] + [deflater.flush()]
     if way == "parts":
-        sums = {"size": deflater.size, "crc": deflater.crc, "compressed": deflater.compressed}
-        archive.add_parts(name, parts, **sums)
+        archive.add_parts(name, parts, size=deflater.size, crc=deflater.crc, compressed=deflater.compressed)
         return
     member = archive.deflated(name)
     for part in parts:
@@ -302,8 +302,8 @@ def test_zip64_member(size: int, compressed: int, is_known: bool) -> None:
     sink = Jumping()
     archive = streams.Zip(sink, modified=NOW)
     archive.add("first", b"one")
-    sums = {"size": size, "crc": 0xCAFE, "compressed": compressed} if is_known else {}
-    member = archive.deflated("big", **sums)
+    known = functools.partial(archive.deflated, size=size, crc=0xCAFE, compressed=compressed)
+    member = (known if is_known else archive.deflated)("big")
     _pretend(archive, sink, member, compressed)
     if is_known:
         member.close()

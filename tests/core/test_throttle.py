@@ -88,7 +88,12 @@ def test_one_question_for_all_counters(running_house: Any, key: str, monkeypatch
     throttle._breaker.close()
     asked: list[Any] = []
     script = throttle._script(running_house.stack.valkey.url())
-    monkeypatch.setattr(throttle, "_script", lambda _: lambda **sent: asked.append(sent) or script(**sent))
+
+    def counted(**sent: Any) -> Any:
+        asked.append(sent)
+        return script(**sent)
+
+    monkeypatch.setattr(throttle, "_script", lambda _: counted)
     throttle.take_all([throttle.Counter(name, key, 5, 60) for name in ("a", "b", "c")])
     assert [len(sent["keys"]) for sent in asked] == [3]
 
@@ -159,7 +164,8 @@ def test_memory_alone_is_bounded() -> None:
 )
 def test_the_window_slides_like_a_list_of_hits(limit: int, window: int, steps: list[tuple[int, int]]) -> None:
     """Against the obvious model: never over the limit within the window less a cell, never refused without need."""
-    cell, now, cells = max(1, window // throttle.CELLS), 10_000_000, {}
+    cell, now = max(1, window // throttle.CELLS), 10_000_000
+    cells: dict[int, int] = {}
     counted: list[int] = []
     for wait, cost in steps:
         now += wait

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import egress, errors, jobs, outbox, webhooks
-from core.models import WebhookDelivery
+from core.models import Job, WebhookDelivery
 from tests.core.test_egress import Site, says
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,7 +160,7 @@ def test_one_delivery_per_dedupe_key_and_the_end_is_told(site: Site, event: Any)
 
 def test_a_lost_delivery_is_found(site: Site) -> None:
     row = webhooks.queue("done", f"{site.url}/hook", {}, "x")
-    jobs.Job.objects.all().delete()
+    Job.objects.all().delete()
     assert webhooks.sweep() == 0  # its own job would still be on the way
     WebhookDelivery.objects.update(next_at=timezone.now() - outbox._PATIENCE)
     assert webhooks.sweep() == 1

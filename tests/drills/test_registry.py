@@ -13,7 +13,7 @@ import requests
 from django.utils import timezone
 
 from core import jobs, process
-from core.models import User
+from core.models import Job, User
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import request, stage
@@ -103,7 +103,7 @@ def test_no_commit_without_lease(harvest: Harvest, source: demo_source.Source) -
     urls = [f"{harvest.url}d_0000{number}.xml" for number in range(2)]
     listed = [stage.Listed(url, url) for url in urls]
     assert staged.place(listed[:1]) == 1
-    jobs.Job.objects.filter(pk=run.job_id).update(state="queued", lease_token=None)
+    Job.objects.filter(pk=run.job_id).update(state="queued", lease_token=None)
     with pytest.raises(jobs.LeaseLost):
         staged.place(listed[1:])
     with pytest.raises(jobs.LeaseLost), zombie.finish({}):
@@ -191,7 +191,7 @@ def test_trigger_during_cancelling(harvest: Harvest, source: demo_source.Source)
     with pytest.raises(jobs.Cancelled):
         attempt.check()
     jobs._end(attempt, "cancelled", "cancelled", "")
-    jobs.Job.objects.filter(pk=fresh.job_id).update(available_at=timezone.now())
+    Job.objects.filter(pk=fresh.job_id).update(available_at=timezone.now())
     jobs.run_queued()
     assert (state_of(fresh), fresh.good, Record.objects.count()) == ("ok", 4, 4)
     assert not StagedRecord.objects.exists()
