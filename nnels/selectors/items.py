@@ -59,14 +59,14 @@ def by_ids(ids: Sequence[int]) -> dict[int, Title]:
 
 
 def by_field(field: str, value: str) -> Title | None:
-    """The item with the lowest nid whose `id`, `uuid`, `isbn` or `label` is this; None also for malformed values."""
+    """The item with the lowest nid, published or not, whose `id`, `uuid`, `isbn` or `label` is this.
+
+    None also for malformed values.
+    """
     where, bound = _field_condition(field, value)
     if bound is None:
         return None
-    # Published items first, so that a withdrawn twin does not hide the one everybody may see.
-    found = reads.rows(
-        f"SELECT {_COLUMNS} FROM nnels_item i WHERE {where} ORDER BY i.published DESC, i.id LIMIT 1", [bound]
-    )
+    found = reads.rows(f"SELECT {_COLUMNS} FROM nnels_item i WHERE {where} ORDER BY i.id LIMIT 1", [bound])
     return Title(*found[0]) if found else None
 
 

@@ -172,6 +172,18 @@ def test_look_ups(client: Any, token: str) -> None:
         assert "/api/repo_items/6804>" in response["Link"]
 
 
+@pytest.mark.parametrize(("field", "value"), [("isbn", "9780142437247"), ("label", "moby-dick")])
+def test_the_lowest_nid(client: Any, token: str, staff: User, log_in: Any, field: str, value: str) -> None:
+    """N29: of several titles the lowest nid wins, be it published or not."""
+    for nid in (7, 8, 9):
+        house.make_item("Moby-Dick", nid=nid, isbn=["9780142437247"], published=nid > 7)
+    check_problem(ask(client, token, f"{value}?loadByFieldName={field}"), 404, "Page not found.")
+    keeper = log_in("keeper")["access_token"]
+    assert ask(client, keeper, f"{value}?loadByFieldName={field}").json()["data"][0]["id"] == 7
+    models.Item.objects.filter(pk=7).delete()
+    assert ask(client, token, f"{value}?loadByFieldName={field}").json()["data"][0]["id"] == 8
+
+
 def test_bad_look_ups(client: Any, token: str) -> None:
     """N29: unknown field 400; no match or malformed 422."""
     title = 'Cannot load an entity using the field "nosuch"'
