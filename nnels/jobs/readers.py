@@ -6,6 +6,7 @@ import datetime
 import io
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -29,41 +30,55 @@ class Line:
 
 
 def run(raw: bytes) -> list[Line]:
-    """Import a table; each row on its own. Raises `sidecar.Unreadable`."""
+    """Import a table; each row on its own. A column the table lacks leaves values alone.
+
+    Raises `sidecar.Unreadable`.
+    """
     try:
-        rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
+        table = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+        rows = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise sidecar.Unreadable(str(error)) from None
-    if rows and "username" not in rows[0]:
+    columns = [name for name in COLUMNS if name in (table.fieldnames or ())]
+    if "username" not in columns:
         raise sidecar.Unreadable("the first line does not name the column username")
-    return [_row({name: metadata.clean(row.get(name)) for name in COLUMNS}) for row in rows]
+    return [_row(row, columns) for row in rows]
 
 
-def _row(cells: dict[str, str]) -> Line:
-    said = cells["print_disability_verified"].lower()
+def _row(row: dict[str, str], columns: list[str]) -> Line:
+    cells = {name: metadata.clean(row[name]) for name in columns}
+    # A line cut short must not withdraw anybody's verification.
+    if None in row or None in row.values():
+        return Line(cells["username"], "rejected", "bad_row")
+    said = cells.get("print_disability_verified", "").lower()
     if said not in _YES | _NO:
         return Line(cells["username"], "rejected", "bad_flag")
+    typed = cells.get("verified_until")
     try:
-        until = datetime.date.fromisoformat(cells["verified_until"]) if cells["verified_until"] else None
+        until = datetime.date.fromisoformat(typed) if typed else None
     except ValueError:
         return Line(cells["username"], "rejected", "bad_date")
     user = User.objects.filter(username=cells["username"].lower()).first()
     if user is None:
         return Line(cells["username"], "rejected", "unknown_account")
-    return Line(user.username, _store(user, is_verified=said in _YES, until=until, library=cells["home_library"][:255]))
+    values: dict[str, Any] = {
+        "print_disability_verified": said in _YES, "verified_until": until, "home_library": None,
+    }  # fmt: skip
+    library = cells.get("home_library", "")[:255]
+    return Line(user.username, _store(user, {name: values[name] for name in columns if name in values}, library))
 
 
-def _store(user: User, *, is_verified: bool, until: datetime.date | None, library: str) -> str:
+def _store(user: User, values: dict[str, Any], library: str) -> str:
     with transaction.atomic():
-        home = models.Library.objects.get_or_create(name=library)[0] if library else None
-        values = {"print_disability_verified": is_verified, "verified_until": until, "home_library": home}
+        if library:
+            values = {**values, "home_library": models.Library.objects.get_or_create(name=library)[0]}
         reader, is_new = models.Reader.objects.select_for_update().get_or_create(user=user, defaults=values)
         different = [name for name, value in values.items() if getattr(reader, name) != value]
         if not is_new and not different:
             return "unchanged"
         for name, value in values.items():
             setattr(reader, name, value)
-        if is_verified and (is_new or "print_disability_verified" in different):
+        if values.get("print_disability_verified") and (is_new or "print_disability_verified" in different):
             reader.verified_at = timezone.now()
         reader.save()
     return "created" if is_new else "updated"

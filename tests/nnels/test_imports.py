@@ -473,3 +473,27 @@ def test_readers(tmp_path: pathlib.Path, reader: User) -> None:
     assert (found.home_library.name, str(found.verified_until)) == ("Town Library", "2030-01-31")
     _, again = go()
     assert [line[1] for line in again[1:3]] == ["unchanged", "unchanged"]
+
+
+def test_readers_stay_verified(tmp_path: pathlib.Path, reader: User) -> None:
+    """N50: a line cut short is rejected, a column that is not there leaves alone what it would say."""
+    table, report = tmp_path / "readers.csv", tmp_path / "report.csv"
+    models.Reader.objects.filter(user=reader).update(verified_until="2030-01-31")
+    known = models.Reader.objects.filter(user=reader, print_disability_verified=True, verified_until="2030-01-31")
+    table.write_text(
+        "username,print_disability_verified,verified_until,home_library\n"
+        f"{reader.username}\n{reader.username},yes,2031-01-31,Town Library,more\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        call_command("import_readers", str(table), "--report", str(report), stdout=io.StringIO(), stderr=io.StringIO())
+    assert end.value.code == 1
+    lines = list(csv.reader(io.StringIO(report.read_text())))
+    assert lines[1:] == [[reader.username, "rejected", "bad_row"]] * 2
+    assert known.exists()
+    table.write_text(f"username,home_library\n{reader.username},Town Library\n")
+    call_command("import_readers", str(table), stdout=io.StringIO())
+    assert known.filter(home_library__name="Town Library").exists()
+    table.write_text("name,home_library\n")
+    with pytest.raises(SystemExit) as end:
+        call_command("import_readers", str(table), stdout=io.StringIO(), stderr=io.StringIO())
+    assert end.value.code == 2
