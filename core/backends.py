@@ -25,8 +25,8 @@ class UsernameOrEmail(ModelBackend):
         return user if user.check_password(password) and self.user_can_authenticate(user) else None
 
     def _find(self, name: str) -> User | None:
-        if "@" in name:
+        # The user name first: it is its owner's, while an address may be one that nobody has proven.
+        found = User.objects.filter(username=name.lower()).first()
+        if found is None and "@" in name:
             found = User.objects.filter(addresses__address__iexact=name).first()
-            if found is not None:
-                return found
-        return User.objects.filter(username=name.lower()).first()
+        return found

@@ -33,6 +33,13 @@ def test_login_by_name_or_address_leads_on(client: Client, amal: User, slash: st
     assert "أمل" in client.get("/accounts").content.decode()
 
 
+def test_a_user_name_goes_before_an_address(client: Client, amal: User) -> None:
+    """Who has somebody's user name as an address, proven or not, does not lock them out."""
+    User.objects.create_user("bob@example.org", None, PASSWORD)
+    User.objects.create_user("mallory", "bob@example.org", "something else 1")
+    assert client.post("/accounts/login", {"username": "Bob@example.org", "password": PASSWORD}).status_code == 302
+
+
 def test_next_stays_on_the_host(client: Client, amal: User) -> None:
     form = {"username": "amal", "password": PASSWORD, "next": "https://evil.example/"}
     assert client.post("/accounts/login", form)["Location"] == "/accounts/"
