@@ -28,6 +28,8 @@ class ApiConfig(AppConfig):
     ``live_blobs``: dotted path of ``(keys: list[str]) -> set[str]``, the keys that are still referenced.
     ``metrics``: dotted path of ``() -> Iterator[prometheus_client.Metric]``, what ``/metrics`` asks at each scrape.
     ``invariants``: dotted path of ``() -> Iterator[str]``, a sentence for each breach; for ``manage.py doctor``.
+    ``change_address``: dotted path of ``(user, address) -> None``, asks for an account's other e-mail address to be
+    proven and then taken (see ``core.addresses``); one app has it.
     ``seed_command``: management command that loads the demo data.
     ``demo_check``: dotted path of ``(base_url: str, credentials: dict[str, str]) -> str``; does one real request
     or job over HTTP and returns the line to print, raises when the answer is not right.
@@ -42,6 +44,7 @@ class ApiConfig(AppConfig):
     live_blobs: ClassVar[str] = ""
     metrics: ClassVar[str] = ""
     invariants: ClassVar[str] = ""
+    change_address: ClassVar[str] = ""
     seed_command: ClassVar[str] = ""
     demo_check: ClassVar[str] = ""
     demo_lines: ClassVar[str] = ""

@@ -11,6 +11,7 @@ class UsermgmtConfig(ApiConfig):
     verbose_name = "CyVerse user management"
     summary = "Finds people for registered API clients and adds services to accounts."
     pages = [("Portal", "/portal/")]
+    change_address = "usermgmt.services.accounts.ask_to_change_address"
     seed_command = "seed_usermgmt"
     demo_check = "usermgmt.demo.check"
     demo_lines = "usermgmt.demo.lines"

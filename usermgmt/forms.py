@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
+from django.core.validators import RegexValidator, URLValidator
 
 from core import errors
 from core.models import User
@@ -15,6 +15,8 @@ from usermgmt.formats import networks
 from usermgmt.services import accounts, clients, credentials
 
 NAME_ATTRS = {"dir": "auto"}
+# A text field's line has no breaks: what a form was made to send all the same would write lines of its own into mails.
+ONE_LINE = RegexValidator(r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", "Control characters are not possible here.")
 
 
 class ClientForm(forms.Form):
@@ -25,6 +27,7 @@ class ClientForm(forms.Form):
         label="Name",
         help_text="As it will be displayed in your My API Clients list.",
         widget=forms.TextInput(attrs=NAME_ATTRS),
+        validators=[ONE_LINE],
     )
     description = forms.CharField(
         max_length=2000, widget=forms.Textarea(attrs={"rows": 3, **NAME_ATTRS}), help_text="What the client does."
@@ -83,16 +86,28 @@ class RotateForm(PairForm):
 
 class _People(forms.Form):
     first_name = forms.CharField(
-        max_length=256, widget=forms.TextInput(attrs=NAME_ATTRS | {"autocomplete": "given-name"})
+        max_length=256,
+        widget=forms.TextInput(attrs=NAME_ATTRS | {"autocomplete": "given-name"}),
+        validators=[ONE_LINE],
     )
     last_name = forms.CharField(
-        max_length=256, widget=forms.TextInput(attrs=NAME_ATTRS | {"autocomplete": "family-name"})
+        max_length=256,
+        widget=forms.TextInput(attrs=NAME_ATTRS | {"autocomplete": "family-name"}),
+        validators=[ONE_LINE],
     )
     institution = forms.CharField(
-        max_length=256, required=False, label="Institution (optional)", widget=forms.TextInput(attrs=NAME_ATTRS)
+        max_length=256,
+        required=False,
+        label="Institution (optional)",
+        widget=forms.TextInput(attrs=NAME_ATTRS),
+        validators=[ONE_LINE],
     )
     position = forms.CharField(
-        max_length=256, required=False, label="Position (optional)", widget=forms.TextInput(attrs=NAME_ATTRS)
+        max_length=256,
+        required=False,
+        label="Position (optional)",
+        widget=forms.TextInput(attrs=NAME_ATTRS),
+        validators=[ONE_LINE],
     )
 
 

@@ -6,13 +6,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from core import errors
+from core import addresses, errors, throttle
 from core.models import User
 from exports.formats import records
 from exports.models import Membership, Organization, Profile
 from exports.writing import places
 
 Json = dict[str, Any]
+# How many other addresses a person may ask for in so many seconds: each is sent a mail.
+ADDRESSES, ADDRESS_WINDOW = 20, 3_600
 _PROFILE: dict[str, tuple[str, records.Reader]] = {
     **{key: (key, records.text) for key in ("company", "location", "preferred_locale", "website")},
     "extras": ("extras", records.mapping),
@@ -82,22 +84,30 @@ def create_user(*, data: Json) -> User:
 
 
 def edit_user(user: User, *, data: Json) -> User:
-    """A person's own account: what the data mention. An address nobody has proven yet counts as unproven."""
+    """A person's own account: what the data mention. Another address is the account's once it is proven."""
     person = records.read(data, _PERSON)
-    proven = [one.lower() for one in user.addresses.filter(is_verified=True).values_list("address", flat=True)]
     if "name" in person:
         user.first_name, user.last_name = _split(person["name"] or "")
-    if "email" in person:
-        user.email = person["email"] or ""
-    try:
-        with transaction.atomic():
-            user.save()
-            if user.email.lower() not in proven:
-                user.addresses.filter(is_primary=True).update(is_verified=False)
-            _save_profile(user, data)
-    except IntegrityError:
-        raise errors.Invalid("This address is taken.", fields={"email": ["This address is taken."]}) from None
+    with transaction.atomic():
+        user.save()
+        if "email" in person:
+            _change_address(user, person["email"] or "")
+        _save_profile(user, data)
     return user
+
+
+def _change_address(user: User, address: str) -> None:
+    """No address at once; another one by the link that is mailed there, so many times an hour."""
+    if address == user.email:
+        return
+    if not address:
+        user.email = ""
+        user.save(update_fields=["email"])
+        return
+    wait = throttle.hit("exports.address", str(user.pk), limit=ADDRESSES, window=ADDRESS_WINDOW)
+    if wait:
+        raise errors.Throttled(retry_after=wait)
+    addresses.change(user, address)
 
 
 def _save_profile(user: User, data: Json) -> None:

@@ -614,7 +614,7 @@ def test_too_long(world: World) -> None:
     away = {**mapping, "to_source_url": "/orgs/Else/sources/S/", "to_concept_code": long}
     made = world.api.post(f"{world.path}mappings/", away)
     assert (made.status_code, made.json()["to_concept_code"]) == (201, long)
-    assert world.api.put("/user/", {"email": "mine@example.org"}).json()["email"] == "mine@example.org"
+    assert world.api.put("/user/", {"email": "mine@example.org"}).status_code == 200
 
 
 def test_nul_anywhere(world: World) -> None:

@@ -16,7 +16,7 @@ from core import jobs
 from core.models import EmailAddress, Mail, User
 from tests.usermgmt import world
 from usermgmt.models import AddressCheck, FoundCount, Service
-from usermgmt.services import clients
+from usermgmt.services import accounts, clients
 
 pytestmark = pytest.mark.django_db
 
@@ -220,6 +220,8 @@ def test_an_address_with_an_account_looks_the_same() -> None:
         ("password", "12345678"),
         ("first_name", ""),
         ("last_name", "x" * 257),
+        ("first_name", "Amal\nE-mail: dean@example.edu"),
+        ("institution", "A\u2028B"),
     ],
 )
 def test_refused_registrations(field: str, value: str) -> None:
@@ -320,6 +322,73 @@ def test_the_profile() -> None:
     assert Mail.objects.get(kind="usermgmt.address-changed").to == "old@example.org"
     assert AddressCheck.objects.filter(used_at=None).count() == 0
     assert browser.post("/portal/profile", {"part": "nonsense"}).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_own_addresses() -> None:
+    """UM48: a proven address of one's own is the primary one at once; one that is not proven yet takes its link."""
+    user = world.person("amal", email="old@example.org", more=["second@example.org"])
+    EmailAddress(user=user, address="third@example.org", is_verified=False).save()
+    browser = login(user)
+    said = browser.post("/portal/profile", {"part": "email", "email-email": "Second@example.org"}, follow=True)
+    assert "Your e-mail address was changed." in said.content.decode()
+    assert not Mail.objects.filter(kind="usermgmt.taken-address").exists()
+    assert Mail.objects.get(kind="usermgmt.address-changed").to == "old@example.org"
+    mine = EmailAddress.objects.filter(user=user).order_by("id").values_list("address", "is_primary", "is_verified")
+    assert User.objects.get(pk=user.pk).email == "Second@example.org"
+    assert list(mine) == [
+        ("old@example.org", False, True),
+        ("Second@example.org", True, True),
+        ("third@example.org", False, False),
+    ]
+    browser.post("/portal/profile", {"part": "email", "email-email": "third@example.org"})
+    assert (
+        "Waiting for you to follow the link sent to third@example.org"
+        in browser.get("/portal/profile").content.decode()
+    )
+    (link,) = links("change")
+    assert browser.post(link).status_code == 302
+    assert list(mine.all()) == [("old@example.org", False, True), ("third@example.org", True, True)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_thought() -> None:
+    """UM43: of an address one has thought better of no mail goes out, and staff are not told of one that failed."""
+    browser = login(world.person("amal"))
+    for address in ("first@example.org", "second@example.org"):
+        browser.post("/portal/profile", {"part": "email", "email-email": address})
+    jobs.run_queued()
+    assert [message.to for message in django_mail.outbox] == [["second@example.org"]]
+    assert not Mail.objects.exclude(state="sent").exists()
+    AddressCheck.objects.update(expires_at=timezone.now())
+    assert "Waiting for you" not in browser.get("/portal/profile").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_prove_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UM48: of two who follow their links to one address at the same moment one has it, the other's link is void."""
+    people = [world.person("amal"), world.person("basma")]
+    for person in people:
+        accounts.ask_to_change_address(person, "shared@example.org")
+    first, second = links("change")
+    assert Client().post(first).status_code == 302
+    # The other looked before the first was done.
+    monkeypatch.setattr(accounts, "_holder", lambda address: None)
+    assert Client().post(second).status_code == 404
+    assert [User.objects.get(pk=person.pk).email for person in people] == [
+        "shared@example.org",
+        "basma@people.example.org",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_mails_to_strangers_say_nothing_of_the_sender() -> None:
+    """UM43: what a newcomer typed as a name is not mailed to an address that may be somebody else's."""
+    Client().post("/portal/register", {**REGISTER, "first_name": "You won https://evil.example"})
+    jobs.run_queued()
+    (message,) = django_mail.outbox
+    assert "evil" not in message.body
+    assert "Dear amal-h," in message.body
 
 
 def test_services() -> None:

@@ -196,6 +196,12 @@ def check_address(check: AddressCheck) -> None:
     _queue("check-address", check.address, subject, json.dumps({"check": check.pk}))
 
 
+def withdraw_check(check: AddressCheck) -> None:
+    """Take back a confirmation mail that has not gone out: nobody waits for it any more."""
+    waiting = Mail.objects.filter(kind="usermgmt.check-address", state=Mail.State.QUEUED)
+    waiting.filter(body=json.dumps({"check": check.pk})).delete()
+
+
 def render_check(row: Mail) -> str:
     """Compose the confirmation mail; each try makes a new link, and only the mailed one is valid."""
     check = AddressCheck.objects.select_related("user").get(pk=json.loads(row.body)["check"])
@@ -206,7 +212,7 @@ def render_check(row: Mail) -> str:
 
 
 def taken_address(user: User, address: str) -> None:
-    """Somebody registered with an address that has an account already: only its owner learns that."""
+    """Somebody wants an address that has an account already: only its owner learns that."""
     facts = {"user": user, "login": link("/portal/login"), "forgot": link("/portal/password/forgot")}
     _queue("taken-address", address, "You have an account already", _text("taken-address", facts))
 

@@ -112,7 +112,7 @@ class Profile(frame.OwnPage):
             "username": forms.UsernameForm(initial={"username": self.me.username}, prefix="username"),
             "email": forms.AddressForm(initial={"email": self.me.email}, prefix="email"),
         }
-        waiting = self.me.address_checks.filter(purpose=AddressCheck.Purpose.CHANGE, used_at=None).first()
+        waiting = portal.open_check(self.me)
         found = portal.times_found(self.me)
         return self.page(request, status=status, forms={**unbound, **bound}, waiting=waiting, found=found)
 
@@ -139,7 +139,9 @@ class Profile(frame.OwnPage):
         if not form.is_valid():
             return self.shown(request, status=400, email=form)
         accounts.ask_to_change_address(self.me, form.cleaned_data["email"])
-        return frame.back(request, "/portal/profile", "Follow the link we mailed to your new address.")
+        is_waiting = portal.open_check(self.me) is not None
+        said = "Follow the link we mailed to your new address." if is_waiting else "Your e-mail address was changed."
+        return frame.back(request, "/portal/profile", said)
 
 
 class Services(frame.OwnPage):

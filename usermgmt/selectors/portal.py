@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.models import User
 from usermgmt.formats import networks
 from usermgmt.models import (
+    AddressCheck,
     Api,
     ApiClient,
     ClientChangeRequest,
@@ -75,6 +76,12 @@ def usage_of(client: ApiClient, *, days: int = 30) -> QuerySet[ClientDailyUsage]
     """Calls of the last days, by day, scheme and endpoint, newest first."""
     since = timezone.now().date() - timedelta(days=days)
     return client.usage.filter(day__gt=since).order_by("-day", "scheme", "endpoint")
+
+
+def open_check(user: User) -> AddressCheck | None:
+    """The address a person asked for and has yet to prove."""
+    asked = user.address_checks.filter(purpose=AddressCheck.Purpose.CHANGE, used_at=None)
+    return asked.filter(expires_at__gt=timezone.now()).first()
 
 
 @dataclass(frozen=True)

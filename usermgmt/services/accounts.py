@@ -107,15 +107,29 @@ def register(registration: Registration) -> None:
 
 
 def ask_to_change_address(user: User, address: str) -> None:
-    """Send a link to the new address; the old one stays until it is followed. Says nothing about other accounts."""
-    holder = _holder(address)
+    """Send a link to the new address; the old one stays until it is followed. Says nothing about other accounts.
+
+    Another address of the account's own that is proven already needs no link: it is the primary one at once.
+    """
+    held = EmailAddress.objects.select_related("user").filter(address__iexact=address).first()
     with transaction.atomic():
-        AddressCheck.objects.filter(user=user, purpose=AddressCheck.Purpose.CHANGE, used_at=None).delete()
-        check = _check(user, address, AddressCheck.Purpose.CHANGE)
-        if holder is None:
-            mails.check_address(check)
+        _withdraw_checks(user)
+        if held is None or (held.user == user and not held.is_verified):
+            mails.check_address(_check(user, address, AddressCheck.Purpose.CHANGE))
+        elif held.user == user:
+            _take_address(user, address)
         else:
-            mails.taken_address(holder, address)
+            # Never mailed, so never followed; it is there because the profile shows what one waits for.
+            _check(user, address, AddressCheck.Purpose.CHANGE)
+            mails.taken_address(held.user, held.address)
+
+
+def _withdraw_checks(user: User) -> None:
+    """Earlier wishes for another address end, with the mails that have not gone out."""
+    checks = AddressCheck.objects.filter(user=user, purpose=AddressCheck.Purpose.CHANGE, used_at=None)
+    for check in checks:
+        mails.withdraw_check(check)
+    checks.delete()
 
 
 def is_confirmable(token: str) -> bool:
@@ -125,22 +139,36 @@ def is_confirmable(token: str) -> bool:
 
 def confirm(token: str) -> AddressCheck:
     """Follow a mailed link: the address is its owner's. Raises `errors.NotFound` for a used, expired or unknown one."""
-    with transaction.atomic():
-        check = _open_check(token, lock=True)
-        if check is None or _holder(check.address) is not None:
-            raise errors.NotFound(code="no_check")
-        check.used_at = timezone.now()
-        check.save(update_fields=["used_at"])
-        user, old = check.user, check.user.email
-        if check.purpose == AddressCheck.Purpose.REGISTER:
-            user.is_active = user.is_validated = True
-        EmailAddress.objects.filter(user=user, is_primary=True).delete()
-        user.email = check.address
-        user.save()
-        EmailAddress.objects.filter(user=user, is_primary=True).update(is_verified=True)
-        if check.purpose == AddressCheck.Purpose.CHANGE and old:
-            mails.address_changed(user, old=old, new=check.address)
-        return check
+    try:
+        with transaction.atomic():
+            return _confirm(token)
+    except IntegrityError:
+        # Somebody else proved the address at the same moment.
+        raise errors.NotFound(code="no_check") from None
+
+
+def _confirm(token: str) -> AddressCheck:
+    check = _open_check(token, lock=True)
+    if check is None or _holder(check.address) not in (None, check.user):
+        raise errors.NotFound(code="no_check")
+    check.used_at = timezone.now()
+    check.save(update_fields=["used_at"])
+    if check.purpose == AddressCheck.Purpose.REGISTER:
+        check.user.is_active = check.user.is_validated = True
+        check.user.save(update_fields=["is_active", "is_validated"])
+    # The old address was given up for this one; it may belong to somebody else tomorrow.
+    EmailAddress.objects.filter(user=check.user, is_primary=True).delete()
+    _take_address(check.user, check.address)
+    return check
+
+
+def _take_address(user: User, address: str) -> None:
+    """Make a proven address the account's primary one; the one before is told."""
+    old, user.email = user.email, address
+    user.save(update_fields=["email"])
+    EmailAddress.objects.filter(user=user, is_primary=True).update(is_verified=True)
+    if old and old.lower() != address.lower():
+        mails.address_changed(user, old=old, new=address)
 
 
 def edit(
