@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from lxml import etree
@@ -17,8 +18,25 @@ Role = Literal["records", "media", "other"]
 OCCURRENCE = "http://rs.tdwg.org/dwc/terms/Occurrence"
 _MEDIA_TYPES = frozenset({"multimedia", "image", "audubon"})
 _DELIMITERS = {"": ",", "\\t": "\t", "tab": "\t", "0x09": "\t", "&#9;": "\t"}
+_TAB_AS_IT_IS = " "
+"""What XML makes of a tab written into an attribute (XML 1.0, 3.3.3); nobody delimits by spaces."""
 _MULTI_CHARACTER = "||"
+UNDECODABLE = "downloads.undecodable"
+"""Error handler of decoders: a lone surrogate for every byte, as `surrogateescape` has it, in any encoding.
+
+It tells undecodable bytes from a U+FFFD that the provider wrote.
+"""
+_NO_ENCODING = "The descriptor meta.xml names an unknown encoding."
 _NO_DOCTYPE = "The descriptor declares a document type; entities are not accepted."
+
+
+def _undecodable(fault: UnicodeError) -> tuple[str, int]:
+    if not isinstance(fault, UnicodeDecodeError):
+        raise fault
+    return "\udc80" * (fault.end - fault.start), fault.end
+
+
+codecs.register_error(UNDECODABLE, _undecodable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +112,7 @@ def _number(element: etree._Element, name: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal() or len(text) > 6:
-        raise sources.Unreadable(f"The descriptor meta.xml has a {name} that is not a number.")
+        raise sources.Unreadable(f"The descriptor meta.xml has something else than a number as {name}.")
     return int(text)
 
 
@@ -102,19 +120,29 @@ def _encoding(element: etree._Element) -> str:
     name = (element.get("encoding") or "utf-8").strip()
     try:
         codec = codecs.lookup(name)
+        is_of_text = codec._is_text_encoding and _decodes(codec)
     except LookupError as fault:
-        raise sources.Unreadable("The descriptor meta.xml names an unknown encoding.") from fault
-    if not codec._is_text_encoding:
-        raise sources.Unreadable("The descriptor meta.xml names an unknown encoding.")
+        raise sources.Unreadable(_NO_ENCODING) from fault
+    if not is_of_text:
+        raise sources.Unreadable(_NO_ENCODING)
     # a byte order mark is no part of the first header
     return "utf-8-sig" if codec.name == "utf-8" else codec.name
+
+
+def _decodes(codec: codecs.CodecInfo) -> bool:
+    """Whether files can be in it: some encodings are of host names only, or made to be unusable."""
+    try:
+        codecs.getincrementaldecoder(codec.name)(UNDECODABLE).decode(b"a", True)
+    except UnicodeError:
+        return False
+    return True
 
 
 def _delimiter(element: etree._Element) -> str:
     text = element.get("fieldsTerminatedBy")
     if text is None:
         return ","
-    text = _DELIMITERS.get(text.strip(" ").lower(), text)
+    text = "\t" if text == _TAB_AS_IT_IS else _DELIMITERS.get(text.strip(" ").lower(), text)
     if text != _MULTI_CHARACTER and (len(text) != 1 or text in '\r\n"'):
         raise sources.Unreadable("The descriptor meta.xml names a delimiter that is not understood.")
     return text
@@ -125,7 +153,7 @@ def _quote(element: etree._Element) -> str:
     if text is None:
         return '"'
     text = '"' if text.strip() in {"&quot;", "0x22"} else text.strip()
-    if len(text) > 1:
+    if len(text) > 1 or (text and text == _delimiter(element)):
         raise sources.Unreadable("The descriptor meta.xml names an enclosure that is not understood.")
     return text
 
@@ -148,7 +176,7 @@ def _columns(element: etree._Element, limit: int) -> tuple[Column, ...]:
 
 def _files(element: etree._Element, folder: str, names: set[str]) -> tuple[str, ...]:
     found = [
-        folder + (location.text or "").strip()
+        folder + PurePosixPath((location.text or "").strip()).as_posix()  # "./a.csv" is a.csv
         for files in _children(element, "files")
         for location in _children(files, "location")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,11 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from lxml import etree
 
+from downloads.formats import terms
 from downloads.formats.archive_in import meta, rows, sources
 
 _RAW_NAMES = {"occurrence_raw": "records", "multimedia_raw": "media"}
 _INDEX_NAMES = {"occurrence": "records", "multimedia": "media"}
-_LONE_SUFFIXES = {".csv", ".tsv", ".txt", ".tab"}
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_TELLING = terms.RECORD_SOURCES | terms.MEDIA_SOURCES | {"id", "coreid", "ac:providerManagedID", "idigbio:recordId"}
+"""A file without a descriptor has at least one of these columns; else it is some other table, or no table at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,21 +105,28 @@ def _small(source: sources.Source, name: str, limits: sources.Limits) -> bytes:
 
 
 def _lone(source: sources.Source, names: set[str]) -> meta.Table:
-    found = [name for name in names if PurePosixPath(name).suffix.lower() in _LONE_SUFFIXES]
+    found = [name for name in names if PurePosixPath(name).suffix.lower() in sources.LONE_SUFFIXES]
     if len(found) != 1:
         raise sources.Unreadable("The archive has no meta.xml.")
     with closing(source.open(found[0])) as stream:
-        head = stream.readline(1 << 20).decode("utf-8-sig", "replace")
-    delimiter = max("\t,|;", key=head.count)
-    names_in_order = [rows.header_name(cell.strip('"')) for cell in head.rstrip("\r\n").split(delimiter)]
+        head = stream.read(1 << 20)
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8-sig")
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\r\n")
+    line = text.partition("\n")[0].partition("\r")[0]
+    delimiter = max("\t,|;", key=line.count)
+    names_in_order = [rows.header_name(cell.strip('"')) for cell in line.split(delimiter)]
+    if _TELLING.isdisjoint(names_in_order):
+        file = PurePosixPath(found[0]).name
+        raise sources.Unreadable(f"The first line of {file} names no column of Darwin Core.")
     role: meta.Role = "media" if "ac:accessURI" in names_in_order else "records"
     id_index = next((names_in_order.index(name) for name in ("id", "coreid") if name in names_in_order), None)
     return meta.Table(
         role=role,
         row_type=meta.OCCURRENCE,
         files=(found[0],),
-        encoding="utf-8-sig",
+        encoding=encoding,
         delimiter=delimiter,
+        line_end="\n" if "\n" in text else "\r",
         is_core=True,
         id_index=id_index,
     )

@@ -45,7 +45,7 @@ class _Lines:
 
     def __init__(self, stream: BinaryIO, table: meta.Table, limit: int) -> None:
         self._stream = stream
-        self._decode = codecs.getincrementaldecoder(table.encoding)(errors=_error_handler(table.encoding)).decode
+        self._decode = codecs.getincrementaldecoder(table.encoding)(errors=meta.UNDECODABLE).decode
         self._bare_cr = table.line_end == "\r"
         self._double = table.delimiter == "||"
         self._limit = limit
@@ -128,15 +128,10 @@ class _Cutter:
         return next(self._reader)
 
 
-def _error_handler(encoding: str) -> str:
-    # surrogateescape tells undecodable bytes from a U+FFFD the provider wrote; wide encodings cannot use it
-    return "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
-
-
 class _Plan:
     """Which cell becomes which key, keys in sorted order so that every `raw` comes out sorted."""
 
-    def __init__(self, table: meta.Table, columns: tuple[meta.Column, ...], width: int) -> None:
+    def __init__(self, table: meta.Table, columns: tuple[meta.Column, ...], first: list[str]) -> None:
         taken: dict[str, int] = {}
         for column in columns:
             if column.index is not None:
@@ -147,7 +142,10 @@ class _Plan:
         self.indices = [taken[name] for name in self.names]
         self.defaults = {column.name: column.default for column in columns if column.default}
         self.id_index = table.id_index
-        self.width = max([width, *(index + 1 for index in self.indices)])
+        described = max((index + 1 for index in self.indices), default=0)
+        self.width = max(described, len(first)) if table.header_lines else described
+        self.beyond = len(first)
+        """Cells of a row that has more than the descriptor speaks of, where no header says how many there are."""
         self.is_straight = self.indices == list(range(self.width))
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*self.indices, 0)  # with 0 never a lone cell
 
@@ -170,6 +168,7 @@ def header_name(cell: str) -> str:
 def _header_columns(cells: list[str], limit: int, *, is_curie: bool) -> tuple[meta.Column, ...]:
     if len(cells) > limit:
         raise sources.Unreadable(f"A file of the archive has more than {limit} columns.")
+    cells = [_SURROGATE.sub("\ufffd", cell) for cell in cells]
     name = (lambda cell: cell.strip()) if is_curie else header_name
     return tuple(meta.Column(index=i, name=name(cell), default="") for i, cell in enumerate(cells) if cell.strip())
 
@@ -178,7 +177,7 @@ class Reader:
     """The rows of one file of a table: `Row` for good ones, `Problem` for the rest."""
 
     def __init__(self, stream: BinaryIO, file: str, table: meta.Table, limits: sources.Limits) -> None:
-        self._file = file
+        self._file = _SURROGATE.sub("\ufffd", file)
         self._table = table
         self._limits = limits
         self._lines = _Lines(stream, table, limits.row)
@@ -205,16 +204,17 @@ class Reader:
             yield self._row(plan, cells, line, self._lines.taken - taken)
 
     def _header(self) -> list[str] | None:
+        """The last of the header lines: what stands before it is about the file, not about its columns."""
         header = None
-        for number in range(self._table.header_lines):
+        for _number in range(self._table.header_lines):
             try:
-                cells = self._cutter.cells()
+                header = self._cutter.cells()
+                while not header and self._table.columns is None:  # without a descriptor blank lines are just that
+                    header = self._cutter.cells()
             except StopIteration:
                 return header
             except csv.Error as fault:
                 raise sources.Unreadable(f"The header of {self._file} cannot be read.") from fault
-            if number == 0:
-                header = cells
         return header
 
     def _plan(self, first: list[str]) -> _Plan:
@@ -224,7 +224,7 @@ class Reader:
         if columns is None:
             columns = _header_columns(first, self._limits.columns, is_curie=self._table.has_curie_header)
             columns = tuple(column for column in columns if column.name not in {"id", "coreid"})
-        return _Plan(self._table, columns, len(first) if self._table.header_lines else 0)
+        return _Plan(self._table, columns, first)
 
     def _malformed(self, line: int, fault: csv.Error) -> Problem:
         if "limit" in str(fault):
@@ -234,7 +234,7 @@ class Reader:
 
     def _row(self, plan: _Plan, cells: list[str], line: int, taken: int) -> Row | Problem:
         if len(cells) != plan.width and not self._is_padded(plan, cells):
-            message = f"The row has {len(cells)} cells, not {plan.width}."
+            message = f"The row has {len(cells)} cell{'s' * (len(cells) != 1)}, not {plan.width}."
             return Problem(self._file, line, "wrong_column_count", message, self._shown(cells))
         if taken > self._limits.cell // 4 and (message := self._too_long(cells)):
             return Problem(self._file, line, "row_too_long", message, self._shown(cells))
@@ -247,8 +247,8 @@ class Reader:
         return Row(self._file, line, raw.get(self._table.id_name, ""), raw)
 
     def _is_padded(self, plan: _Plan, cells: list[str]) -> bool:
-        """Empty cells beyond the last column are a spreadsheet's habit, not a fault."""
-        if len(cells) > plan.width and not any(cells[plan.width :]):
+        """Empty cells beyond the last column are a spreadsheet's habit, not a fault; nor are undescribed columns."""
+        if len(cells) > plan.width and (len(cells) == plan.beyond or not any(cells[plan.width :])):
             del cells[plan.width :]
             return True
         return False

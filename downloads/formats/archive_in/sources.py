@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import lzma
@@ -21,10 +22,14 @@ from typing import BinaryIO, Protocol, Self, cast
 from core import errors
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+LONE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".tab"})
+"""Of tables that come without a descriptor."""
 _RATIO_FLOOR = 16 * MIB
 """A ratio says little about small files: a page of equal rows packs better than 200:1 and harms nobody."""
 _BLOCK = 1 << 20
 _TRUNCATED = "The archive is damaged or cut short."
+_NO_ARCHIVE = "The file is not a zip archive, or it is cut short."
+_GZIP = b"\x1f\x8b"
 
 
 class Unreadable(errors.Invalid):
@@ -43,6 +48,21 @@ class Limits:
     cell: int = 256 * KIB
     columns: int = 1_000
     xml: int = 10 * MIB
+
+
+@contextlib.contextmanager
+def _telling_damage() -> Iterator[None]:
+    """What damaged bytes make the libraries raise, as one sentence; an OSError without a number is about the bytes."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as fault:
+        raise Unreadable(_TRUNCATED) from fault
+    except OSError as fault:
+        raise Unreadable(_TRUNCATED if fault.errno is None else _not_readable(fault)) from fault
+
+
+def _not_readable(fault: OSError) -> str:
+    return f"The archive cannot be read: {fault.strerror}."
 
 
 class Source(Protocol):
@@ -67,10 +87,8 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(cast(bytearray, buffer))
-        try:
+        with _telling_damage():
             block = self._stream.read(len(view))
-        except (zipfile.BadZipFile, zlib.error, EOFError, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError) as fault:
-            raise Unreadable(_TRUNCATED) from fault
         self._spend(len(block))
         view[: len(block)] = block
         return len(block)
@@ -108,11 +126,12 @@ class ZipSource:
     def __init__(self, path: Path, limits: Limits) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError) as fault:
-            raise Unreadable("The file is not a zip archive, or it is cut short.") from fault
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as fault:
+            raise Unreadable(_NO_ARCHIVE) from fault
         self._limits = limits
         self._packed = path.stat().st_size
-        self._infos = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
+        members = [(info.filename.replace("\\", "/"), info) for info in self._zip.infolist()]
+        self._infos = {name: info for name, info in members if name and not name.endswith("/")}
         self._read: dict[str, _Meter] = {}
         try:
             self._check()
@@ -138,7 +157,9 @@ class ZipSource:
     def open(self, name: str) -> BinaryIO:
         try:
             stream = self._zip.open(self._infos[name])
-        except (zipfile.BadZipFile, NotImplementedError, OSError, RuntimeError) as fault:
+        except NotImplementedError as fault:
+            raise Unreadable("The archive is packed by a method that is not known here.") from fault
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as fault:
             raise Unreadable(_TRUNCATED) from fault
         meter = _Meter(self._limits, self._packed)
         return cast(BinaryIO, io.BufferedReader(_Counted(cast(BinaryIO, stream), meter.spend), _BLOCK))
@@ -162,8 +183,10 @@ class FolderSource:
 
     def open(self, name: str) -> BinaryIO:
         path = self._files[name]
-        meter = _Meter(self._limits, max(path.stat().st_size, 1))
-        return cast(BinaryIO, io.BufferedReader(_Counted(path.open("rb"), meter.spend), _BLOCK))
+        with _telling_damage():
+            meter = _Meter(self._limits, max(path.stat().st_size, 1))
+            stream = path.open("rb")
+        return cast(BinaryIO, io.BufferedReader(_Counted(stream, meter.spend), _BLOCK))
 
     def close(self) -> None:
         if self._scratch is not None:
@@ -191,31 +214,56 @@ def _from_tar(path: Path, limits: Limits) -> FolderSource:
 def _unpack_tar(path: Path, limits: Limits, scratch: Path) -> dict[str, Path]:
     meter = _Meter(limits, path.stat().st_size)
     files: dict[str, Path] = {}
-    try:
-        with tarfile.open(path, mode="r|*") as tar:
-            for member in tar:
+    with _telling_damage(), _unzipped(path) as packed:
+        with _opened_tar(packed) as tar:
+            for number, member in enumerate(tar, 1):
+                if number > limits.members:
+                    raise Unreadable(f"The archive has more than {limits.members} members.")
                 if member.isdir():
                     continue
                 _check_name(member.name)
                 if not member.isreg():
                     raise Unreadable("The archive contains a symbolic link.")
-                if len(files) >= limits.members:
-                    raise Unreadable(f"The archive has more than {limits.members} members.")
                 stream = tar.extractfile(member)
                 assert stream is not None  # noqa: S101 - a regular member always has a stream
                 target = scratch / f"{len(files):05d}"
                 with target.open("wb") as out:
-                    while block := stream.read(_BLOCK):
-                        meter.spend(len(block))
-                        out.write(block)
+                    _pour(cast(BinaryIO, stream), out, meter)
                 files[member.name.removeprefix("./")] = target
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as fault:
-        raise Unreadable(_TRUNCATED) from fault
+        _pour(packed, None, meter)  # to the sum at the end, which tells damaged bytes
     return files
+
+
+def _unzipped(path: Path) -> BinaryIO:
+    """The bytes of a tar. The gzip module compares them with their sum; tarfile by itself would take what comes."""
+    with path.open("rb") as stream:
+        is_gzip = stream.read(2) == _GZIP
+    return cast(BinaryIO, gzip.open(path)) if is_gzip else path.open("rb")
+
+
+def _opened_tar(packed: BinaryIO) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=packed, mode="r|*")
+    except tarfile.ReadError as fault:
+        raise Unreadable("The file is not a zip or tar.gz archive, or it is cut short.") from fault
+
+
+def _pour(stream: BinaryIO, out: BinaryIO | None, meter: _Meter) -> None:
+    while block := stream.read(_BLOCK):
+        meter.spend(len(block))
+        if out is not None:
+            out.write(block)
 
 
 def open_source(path: Path, limits: Limits) -> Source:
     """The right source for what lies at `path`, told by its content and not by its name."""
+    try:
+        return _open_source(path, limits)
+    except OSError as fault:
+        raise Unreadable(_not_readable(fault)) from fault
+
+
+def _open_source(path: Path, limits: Limits) -> Source:
     if path.is_dir():
         return FolderSource(dict(_walk(path)), limits)
     if not path.is_file():
@@ -223,13 +271,13 @@ def open_source(path: Path, limits: Limits) -> Source:
     if path.stat().st_size > limits.packed:
         raise Unreadable(f"The archive is larger than {limits.packed} bytes.")
     with path.open("rb") as stream:
-        magic = stream.read(6)
-    if magic[:2] == b"PK":
+        magic = stream.read(2)
+    if magic == b"PK":
         return ZipSource(path, limits)
-    if magic[:2] == b"\x1f\x8b" or tarfile.is_tarfile(path):
+    if magic == _GZIP or tarfile.is_tarfile(path):
         return _from_tar(path, limits)
-    if path.suffix.lower() not in {".csv", ".tsv", ".txt", ".tab"}:
-        raise Unreadable("The file is not a zip archive, or it is cut short.")
+    if path.suffix.lower() not in LONE_SUFFIXES:
+        raise Unreadable(_NO_ARCHIVE)
     return FolderSource({path.name: path}, limits)
 
 
