@@ -42,6 +42,8 @@ KNOWN_CODES: Final = frozenset(
         "internal",
     }
 )
+# What a run that came to nothing still did.
+TALLIED: Final = ("good", "bad", "requests", "bytes")
 JITTER: Final = 0.1
 FIRST_RETRY: Final = timedelta(hours=1)
 # An address hears of failures no more often.
@@ -112,6 +114,8 @@ def settled(job: Job) -> None:
     run.finished_at, run.stage = now, ""
     progress = job.progress
     run.listed, run.done = progress.get("total") or progress.get("listed") or 0, progress.get("done") or 0
+    for name in TALLIED:
+        setattr(run, name, max(getattr(run, name), progress.get(name) or 0))
     if job.state == Job.State.CANCELLED:
         run.state = HarvestRun.State.CANCELLED
         run.save()

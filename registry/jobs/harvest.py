@@ -80,12 +80,14 @@ class _Harvesting:
         self.stored_only = attempt.params.get("mode") == "stored"
         self.upload: str = attempt.params.get("upload", "")
         self.staged = stage.Stage(attempt, run)
-        self.counts = {"done": 0, "good": 0, "bad": 0, "bytes": 0}
+        self.tally = self.staged.tally
+        self.done = 0
         self.listed = 0
 
     def go(self) -> dict[str, Any]:
         self._begin()
         with network_of(self.run.settings, self.run.harvest.credentials) as network:
+            self.tally.watch(network)
             try:
                 if self.upload:
                     self._upload(network)
@@ -95,8 +97,9 @@ class _Harvesting:
                     self._folder(network)
             except fetch.StorageDownError as error:
                 raise core_jobs.Failure("storage", "The document store did not answer.") from error
-            requests = network.requests
-        return self._commit(requests)
+            finally:
+                self._note()
+        return self._commit()
 
     def _begin(self) -> None:
         run = self.run
@@ -122,14 +125,15 @@ class _Harvesting:
             self.staged.rewind()
         rows = self.run.staged
         self.listed = rows.count()
-        self.counts["done"] = rows.exclude(outcome="").count()
+        self.done = rows.exclude(outcome="").count()
 
     def _enter(self, name: str, **fields: Any) -> None:
         """Note a stage where a takeover will look for it."""
         with self.attempt.fenced():
-            HarvestRun.objects.filter(pk=self.run.pk).update(stage=name, **fields)
+            HarvestRun.objects.filter(pk=self.run.pk).update(stage=name, **fields, **self.tally.columns())
         self.run.stage = name
-        self.attempt.progress(stage=name, total=self.listed, **self.counts)
+        self.attempt.progress(stage=name)
+        self._note()
 
     # --- folders ----------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class _Harvesting:
             self._guard()
             self._enter("fetching", listed=self.listed)
         if not self.run.full_check and not self.stored_only:
-            self.counts["done"] += self.staged.carry_unchanged()
+            self.done += self.staged.carry_unchanged()
         self._fetch(network)
 
     def _list(self, network: client.Network) -> None:
@@ -159,7 +163,7 @@ class _Harvesting:
         limit = settings.REGISTRY_MAX_DOCUMENTS
         if self.listed > limit:
             raise core_jobs.Failure("too_many_documents", f"The source lists more than {limit} documents.")
-        self.attempt.progress(stage="listing", listed=self.listed)
+        self.attempt.progress(stage="listing", listed=self.listed, requests=self.tally.requests)
 
     def _fetch(self, network: client.Network) -> None:
         options = fetch.Options(self.run.settings["uid"], self.run.full_check, self.stored_only)
@@ -178,8 +182,8 @@ class _Harvesting:
                 held.extend(pool.take(most=stage.BATCH, seconds=0.5))
             is_idle = not pool.in_flight and not more
             if len(held) >= stage.BATCH or (held and (is_idle or time.monotonic() - written > WRITE_SECONDS)):
-                self._note(held)
                 self.staged.store(held)
+                self._stored(held)
                 held, written = [], time.monotonic()
 
     # --- catalogues -------------------------------------------------------------------------------------------
@@ -188,8 +192,8 @@ class _Harvesting:
         if self.run.stage != "listing":
             return
         source = catalogue.Catalogue(network, self.run, self.staged)
-        source.harvest(check=self.attempt.check, noted=self._note)
-        self.listed = self.counts["done"]
+        source.harvest(check=self.attempt.check, noted=self._stored)
+        self.listed = self.done
         self._report(source.issues)
         self._guard()
         self._enter("fetching", listed=self.listed)
@@ -199,20 +203,20 @@ class _Harvesting:
     def _upload(self, network: client.Network) -> None:
         if self.run.stage != "listing":
             return
-        upload.harvest(self.upload, network, self.staged, check=self.attempt.check, noted=self._note)
-        self.listed = self.counts["done"]
+        upload.harvest(self.upload, network, self.staged, check=self.attempt.check, noted=self._stored)
+        self.listed = self.done
         self._guard()
         self._enter("fetching", listed=self.listed)
 
     # --- guards, report, commit -------------------------------------------------------------------------------
 
-    def _note(self, results: list[stage.Result]) -> None:
-        counts = self.counts
-        counts["done"] += len(results)
-        counts["good"] += sum(result.is_good for result in results)
-        counts["bad"] += sum(not result.is_good for result in results)
-        counts["bytes"] += sum(result.received for result in results)
-        self.attempt.progress(total=self.listed, **counts)
+    def _stored(self, results: list[stage.Result]) -> None:
+        self.done += len(results)
+        self._note()
+
+    def _note(self) -> None:
+        """Tell how far the run is."""
+        self.attempt.progress(total=self.listed, done=self.done, **self.tally.columns())
 
     def _report(self, issues: list[tuple[str, validation.Issue]]) -> None:
         rows = [RunIssue(run=self.run, url=url, **issue.as_dict()) for url, issue in issues]
@@ -235,14 +239,14 @@ class _Harvesting:
             message = f"{missing} of {previous} documents are missing, more than the limit of {limit} %."
             raise core_jobs.Failure("shrink_guard", message)
 
-    def _commit(self, requests: int) -> dict[str, Any]:
+    def _commit(self) -> dict[str, Any]:
         self._enter("committing")
         _let_the_planner_know(self.listed)
         now = timezone.now()
         result: dict[str, Any] = {}
         with self.attempt.finish(result):
             counts = swap.swap(self.run, now=now, stored=self.stored_only)
-            finish.succeed(self.run, counts, now=now, requests=requests, received=self.counts["bytes"])
+            finish.succeed(self.run, counts, now=now, requests=self.tally.requests, received=self.tally.bytes)
         return result
 
 

@@ -17,6 +17,7 @@ from django.db import connection
 
 from core import jobs as core_jobs
 from registry.formats import validation, waf
+from registry.jobs import client
 from registry.models import HarvestRun
 
 BATCH: Final = 500
@@ -148,8 +149,14 @@ _LEASE = """lease AS MATERIALIZED (
     SELECT 1 FROM core_job WHERE id = %(job)s AND lease_token = %(token)s AND state IN ('running', 'cancelling')
     FOR SHARE)"""
 
+# Written with the documents it counts, so that whoever takes a run over goes on from it.
+_TALLY = """tallied AS (
+    UPDATE registry_harvestrun SET good = %(good)s, bad = %(bad)s, bytes = %(bytes)s, requests = %(requests)s
+    FROM lease WHERE id = %(run)s)"""
+
 _LIST = f"""
 WITH {_LEASE},
+{_TALLY},
 input AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(identity text, url text, date timestamptz, size bigint)),
 placed AS (
@@ -168,6 +175,7 @@ SELECT (SELECT count(*) FROM lease), (SELECT count(*) FROM placed)
 
 _FETCHED = f"""
 WITH {_LEASE},
+{_TALLY},
 input AS (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(
         id bigint, outcome text, url text, file_id text, title text, titles jsonb, description text, metadata_date text,
@@ -239,12 +247,45 @@ ON CONFLICT (run_id, identity_sha256) DO NOTHING
 """
 
 
+class Tally:
+    """What a run got so far, by all its workers: good and bad documents, their bytes, requests to the source."""
+
+    def __init__(self, run: HarvestRun, *, asked_before: int) -> None:
+        self.good, self.bad, self.bytes = run.good, run.bad, run.bytes
+        self._asked_before = max(asked_before, run.requests)
+        self._network: client.Network | None = None
+
+    def watch(self, network: client.Network) -> None:
+        """Count the requests of this worker's network too."""
+        self._network = network
+
+    @property
+    def requests(self) -> int:
+        return self._asked_before + (self._network.requests if self._network else 0)
+
+    def add(self, results: Sequence[Result]) -> None:
+        good = sum(result.is_good for result in results)
+        self.good += good
+        self.bad += len(results) - good
+        self.bytes += sum(result.received for result in results)
+
+    def forget_documents(self) -> None:
+        """For a run that starts over; what it asked for was asked for."""
+        self.good = self.bad = self.bytes = 0
+
+    def columns(self) -> dict[str, int]:
+        """By the names of HarvestRun."""
+        return {"good": self.good, "bad": self.bad, "bytes": self.bytes, "requests": self.requests}
+
+
 class Stage:
     """The staged rows of one run, written under one attempt's lease."""
 
     def __init__(self, attempt: core_jobs.Run, run: HarvestRun) -> None:
         self._attempt = attempt
         self._run = run
+        # a worker that died while listing had staged less than its heartbeat told
+        self.tally = Tally(run, asked_before=attempt.job.progress.get("requests", 0))
         self._keys: dict[str, Any] = {
             "job": attempt.job_id,
             "token": attempt.lease_token,
@@ -263,6 +304,7 @@ class Stage:
         `resume`: where a takeover goes on, written with them or not at all.
         """
         rows = [self._row(result) for result in results]
+        self.tally.add(results)
         if resume is None:
             return self._write(_FETCHED, rows)
         with self._attempt.fenced():
@@ -305,6 +347,7 @@ class Stage:
         with self._attempt.fenced():
             self._run.staged.all().delete()
             self._run.issues.all().delete()
+        self.tally.forget_documents()
 
     def rewind(self) -> None:
         """Forget what came after the place where a run goes on: documents without an outcome, words on the listing."""
@@ -328,7 +371,8 @@ class Stage:
             return 0
         with connection.cursor() as cursor:
             # JSON is UTF-8 and PostgreSQL's text holds no NUL, which no XML document and no checked URL has
-            cursor.execute(statement, {**self._keys, "rows": orjson.dumps(rows).decode().replace("\\u0000", "")})
+            told = orjson.dumps(rows).decode().replace("\\u0000", "")
+            cursor.execute(statement, {**self._keys, **self.tally.columns(), "rows": told})
             lease, written = cursor.fetchone()
         if not lease:
             raise core_jobs.LeaseLost

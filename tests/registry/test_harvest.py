@@ -156,8 +156,8 @@ def die(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, nth: int) ->
 @pytest.mark.parametrize(
     ("owner", "name", "nth", "asked"),
     [
-        (harvest_job._Harvesting, "_note", 2, [1, 4, 7, 10]),
-        (harvest_job._Harvesting, "_note", 4, [1, 4, 7, 10]),
+        (harvest_job._Harvesting, "_stored", 2, [1, 4, 7, 10]),
+        (harvest_job._Harvesting, "_stored", 4, [1, 4, 7, 10]),
         (harvest_job._Harvesting, "_guard", 1, [1, 4, 7, 10]),
         (stage.Stage, "store", 2, [1, 4, 4, 7, 10]),
         (stage.Stage, "store", 4, [1, 4, 7, 10, 10]),
@@ -192,6 +192,51 @@ def test_csw_takeover(
     told = list(made.issues.values_list("message", flat=True))
     assert told == (["3 records came more than once and count once."] if fault else [])
     assert [int(re.search(rb'startPosition="(\d+)"', post)[1]) for post in source.posts] == asked
+    assert made.bytes == sum(Record.objects.values_list("size", flat=True))
+    assert made.requests == len(source.requests)
+
+
+def test_folder_takeover(harvest: Harvest, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X27: a run over a folder counts the bytes, requests and progress of the worker that died with its own."""
+    made, _ = request.run_of(harvest, trigger="cli")
+    monkeypatch.setattr(stage, "BATCH", 4)
+    monkeypatch.setattr(harvest_job, "IN_FLIGHT", 4)
+    source.put("bad.xml", b"<a>")
+    die(monkeypatch, harvest_job._Harvesting, "_stored", nth=1)
+    assert jobs.run_queued() == 1
+    made.refresh_from_db()
+    first = made.good + made.bad
+    assert 0 < first < 7
+    assert made.bytes == sum(StagedRecord.objects.values_list("size", flat=True)) > 0
+    jobs.Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
+    jobs.sweep()
+    assert jobs.run_queued() == 1
+    made.refresh_from_db()
+    assert (made.state, made.good, made.bad, made.job.attempt) == ("ok", 6, 1, 2)
+    assert made.bytes == sum(Record.objects.values_list("size", flat=True))
+    assert made.requests == len(source.requests) == 9
+    told = {name: made.job.progress[name] for name in ("done", "good", "bad", "bytes", "requests")}
+    assert told == {"done": 7, "good": 6, "bad": 1, "bytes": made.bytes, "requests": 9}
+
+
+def test_failed_runs_tell_what_they_did(
+    harvest: Harvest, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X24: a run that fails keeps the counts of its requests and of what it got, for its history."""
+    source.faults["/nginx/moored/"] = "404"
+    listing = run(harvest)
+    assert (listing.state, listing.requests, listing.bytes) == ("fail", len(source.requests), 0)
+    source.faults.clear()
+    source.requests.clear()
+
+    def failing(_self: harvest_job._Harvesting) -> None:
+        raise jobs.Failure("storage", "The document store did not answer.")
+
+    monkeypatch.setattr(harvest_job._Harvesting, "_commit", failing)
+    late = run(harvest)
+    assert (late.state, late.listed, late.good, late.requests) == ("fail", 6, 6, len(source.requests))
+    assert late.bytes == sum(len(document.body) for document in source.files.values())
+    assert not Record.objects.exists()
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
