@@ -171,11 +171,11 @@ class Pool:
                 waiting.url, cap=settings.REGISTRY_MAX_DOCUMENT_BYTES, headers=_conditions(waiting)
             )
         except client.FetchError as error:
-            return self._failed(waiting, error.code, error.message)
+            return self._stage.failed(waiting, error.code, error.message)
         if answer.status == 304 and waiting.content_sha256:
             return await self._same_bytes(waiting, answer)
         if answer.status != 200:
-            return self._failed(waiting, "status", f"The server answered {answer.status}.")
+            return self._stage.failed(waiting, "status", f"The server answered {answer.status}.")
         sha256, verdict = await self._examined(answer.body, waiting)
         if verdict is None:
             return await self._same_bytes(waiting, answer)
@@ -210,7 +210,7 @@ class Pool:
         except blobs.StoreUnavailable as error:
             raise StorageDownError("the store did not answer") from error
         if body is None:
-            return self._failed(waiting, "blob_missing", "The stored copy is missing.")
+            return self._stage.failed(waiting, "blob_missing", "The stored copy is missing.")
         verdict = await loop.run_in_executor(self._network.threads, validation.validate, body)
         columns = stage.content_columns(verdict, url=waiting.url, sha256=waiting.content_sha256, size=len(body))
         columns |= headers or {
@@ -233,16 +233,6 @@ class Pool:
             "settled": is_settled(answer, listed_date=waiting.listed_date, now=now),
             "fetched_at": now,
         }
-
-    def _failed(self, waiting: stage.Waiting, code: str, message: str) -> stage.Result:
-        issue = validation.Issue("fetch", "error", code, message).as_dict()
-        columns = {
-            "title": waiting.url,
-            "issues": [issue],
-            "error_count": 1,
-            "waf_name": self._stage.waf_name(waiting.identity),
-        }
-        return stage.Result(waiting.id, "failed", waiting.url, columns, [issue], fetch_issue=issue)
 
 
 async def store(network: client.Network, sha256: str, data: bytes) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+
 from registry.formats import validation
 from registry.jobs import client, fetch, stage
 
@@ -47,8 +49,19 @@ class Inline:
                 await fetch.store(self._network, result.columns["content_sha256"], body)
 
 
+def too_large(body: bytes) -> validation.Issue | None:
+    """What is wrong with a document of more bytes than one may have (4.1, limits)."""
+    cap: int = settings.REGISTRY_MAX_DOCUMENT_BYTES
+    if len(body) <= cap:
+        return None
+    return validation.Issue("fetch", "error", "too_large", f"The document is larger than {cap} bytes.")
+
+
 def examined(waiting: stage.Waiting, body: bytes, staged: stage.Stage) -> stage.Result:
-    """What a document at hand is, compared with the stored one."""
+    """What a document at hand is, compared with the stored one; one that is too large is as good as not there."""
+    problem = too_large(body)
+    if problem is not None:
+        return staged.failed(waiting, problem.code, problem.message)
     sha256 = hashlib.sha256(body).hexdigest()
     fetched: dict[str, Any] = {"fetched_at": datetime.now(UTC)}
     if sha256 == waiting.content_sha256 and waiting.validator_version == validation.VALIDATOR_VERSION:

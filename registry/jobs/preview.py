@@ -14,7 +14,7 @@ from django.conf import settings
 from core import jobs as core_jobs
 from registry import selectors
 from registry.formats import validation
-from registry.jobs import catalogue, client, crawl, stage, upload
+from registry.jobs import catalogue, client, crawl, inline, stage, upload
 from registry.jobs import harvest as harvesting
 from registry.models import Harvest, HarvestType
 
@@ -103,11 +103,17 @@ class Checked:
 def check_path(path: Path) -> Verdicts:
     """Validate each document of a file, folder or zip."""
     if path.is_file() and path.suffix.lower() == ".xml":
-        yield str(path), validation.validate(path.read_bytes())
+        with path.open("rb") as file:
+            yield str(path), _examined(file.read(settings.REGISTRY_MAX_DOCUMENT_BYTES + 1))
         return
     with upload.pack(path) as archive:
         for name, body in upload.documents(archive):
-            yield name, validation.validate(body)
+            yield name, _examined(body)
+
+
+def _examined(body: bytes) -> validation.Verdict:
+    problem = inline.too_large(body)
+    return validation.Verdict(None, (problem,)) if problem else validation.validate(body)
 
 
 def check_source(source: Harvest, *, check: Callable[[], None]) -> Verdicts:
@@ -128,7 +134,7 @@ def _of_catalogue(network: client.Network, told: dict[str, Any], check: Callable
         for identity, body in zip(page.identities, page.records, strict=True):
             if identity not in seen:
                 seen.add(identity)
-                yield identity, validation.validate(body)
+                yield identity, _examined(body)
 
 
 def _of_folder(network: client.Network, told: dict[str, Any], check: Callable[[], None]) -> Verdicts:

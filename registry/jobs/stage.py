@@ -378,6 +378,17 @@ class Stage:
             raise core_jobs.LeaseLost
         return int(written)
 
+    def failed(self, waiting: Waiting, code: str, message: str) -> Result:
+        """A document that could not be had: counted bad; its previous copy, if there is one, stays (4.4)."""
+        issue = validation.Issue("fetch", "error", code, message).as_dict()
+        columns = {
+            "title": waiting.url,
+            "issues": [issue],
+            "error_count": 1,
+            "waf_name": self.waf_name(waiting.identity),
+        }
+        return Result(waiting.id, "failed", waiting.url, columns, [issue], fetch_issue=issue)
+
     def waf_name(self, identity: str) -> str:
         return waf.file_name(harvest_uid=self._run.settings["uid"], identity=identity)
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -18,6 +18,8 @@ from core import jobs as core_jobs
 from registry.jobs import client, inline, stage
 
 BATCH: Final = 100
+# Documents are staged when so many bytes of them are held, so that large ones do not fill the memory.
+BATCH_BYTES: Final = 16 * 1024**2
 MAX_MEMBERS: Final = 200_000
 MAX_UNPACKED: Final = 20 * 1024**3
 PREFIX: Final = "registry/uploads/"
@@ -74,14 +76,14 @@ def members(archive: IO[bytes]) -> list[zipfile.ZipInfo]:
 
 
 def documents(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """(relative path, bytes) of each document; one too large is given cut, so that it counts as bad."""
+    """(relative path, bytes) of each document; of one too large a byte more than allowed, which tells it."""
     wanted = members(archive)
     archive.seek(0)
     with zipfile.ZipFile(archive) as opened:
         for info in wanted:
             try:
                 with opened.open(info) as member:
-                    body = member.read(settings.REGISTRY_MAX_DOCUMENT_BYTES)
+                    body = member.read(settings.REGISTRY_MAX_DOCUMENT_BYTES + 1)
             except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError) as error:
                 raise UnreadableUploadError(f"the member {info.filename[:100]!r} cannot be unpacked") from error
             yield info.filename, body
@@ -105,14 +107,22 @@ def harvest(
                     local.write(block)
         except blobs.Missing as error:
             raise core_jobs.Failure("internal", "The upload is gone.") from error
-        held: dict[str, bytes] = {}
         try:
-            for name, body in documents(cast("IO[bytes]", local)):
-                held[name] = body
-                if len(held) >= BATCH:
-                    work.store(held, url_of=str, check=check, noted=noted)
-                    held = {}
+            for batch in _batches(documents(cast("IO[bytes]", local))):
+                work.store(batch, url_of=str, check=check, noted=noted)
         except UnreadableUploadError as error:
             raise core_jobs.Failure("listing_failed", f"The upload cannot be read: {error}.") from error
-        if held:
-            work.store(held, url_of=str, check=check, noted=noted)
+
+
+def _batches(found: Iterable[tuple[str, bytes]]) -> Iterator[dict[str, bytes]]:
+    """Documents by name, as many at once as statement and memory take."""
+    held: dict[str, bytes] = {}
+    size = 0
+    for name, body in found:
+        held[name] = body
+        size += len(body)
+        if len(held) >= BATCH or size >= BATCH_BYTES:
+            yield held
+            held, size = {}, 0
+    if held:
+        yield held

@@ -251,6 +251,38 @@ def test_documents(form: str, tmp_path: Path, organization: Organization) -> Non
     assert set(Record.objects.values_list("identity", flat=True)) == {"d0.xml", "sub/d1.xml", "sub/d2.xml", "bad.xml"}
 
 
+def test_documents_too_large(tmp_path: Path, organization: Organization, settings: Any) -> None:
+    """X48: a document over the limit is told of and counts bad, its copy from before stays; one of just the limit is
+    read whole."""
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    path = tmp_path / "docs.zip"
+
+    def put(**bodies: bytes) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, body in bodies.items():
+                archive.writestr(f"{name}.xml", body)
+
+    good, grown = samples.iso19139(1), samples.iso19139(2)
+    put(exact=good, growing=grown)
+    assert command("registry_import_documents", path, "--harvest", harvest.uid)[0] == 0
+    settings.REGISTRY_MAX_DOCUMENT_BYTES = len(good)
+    # cut at the limit the first would still be a good record, but not the one that was sent
+    put(long=good + b"\n" * 100, growing=grown + b" " * 5000, exact=good)
+    code, out, _ = command("registry_import_documents", path, "--harvest", harvest.uid)
+    assert (code, out) == (2, "ok: 3 documents, 1 good, 2 bad\n")
+    told = f"The document is larger than {len(good)} bytes."
+    issues = HarvestRun.objects.latest("pk").issues.order_by("id")
+    assert list(issues.values_list("stage", "severity", "code", "url", "message")) == [
+        ("fetch", "error", "too_large", "long.xml", told),
+        ("fetch", "error", "too_large", "growing.xml", told),
+    ]
+    new, kept = (Record.objects.get(identity=f"{name}.xml") for name in ("long", "growing"))
+    assert (new.valid, new.content_sha256, new.size, new.stale_since) == (False, "", 0, None)
+    assert (kept.valid, kept.size, kept.stale_since is not None) == (True, len(grown), True)
+    code, out, _ = command("registry_check", path)
+    assert (code, out.count(told), "1 good, 2 bad" in out) == (2, 2, True)
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd.xml", "../up.xml", "a/../../up.xml"])
 def test_hostile_zip(name: str, tmp_path: Path, organization: Organization) -> None:
     """X48: a zip with absolute or parent names is refused whole."""
