@@ -155,4 +155,4 @@ def _exception_text(root: etree._Element) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdigit() and len(text) < 12 else None
+    return int(text) if text and text.isascii() and text.strip().isdigit() and len(text) < 12 else None

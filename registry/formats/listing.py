@@ -22,6 +22,8 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 ENCODING_SNIFF: Final = 2048
 # What stands around a link is looked at no further than this, so that a page cannot fill the memory.
 LONGEST_TEXT: Final = 1000
+# A size of more digits is none.
+SIZE_DIGITS: Final = 15
 
 _DATE = re.compile(
     r"""
@@ -38,6 +40,7 @@ _DATE = re.compile(
 _SIZE = re.compile(r"(?<![\w.,:/-])(?P<number>\d+(?:\.\d+)?)\s?(?P<unit>[KMGTkmgt]i?[Bb]?|[Bb](?:ytes)?)?(?![\w.,:/-])")
 _SIMPLE_NAME = re.compile(r"[A-Za-z0-9_~][A-Za-z0-9._~-]*\Z")
 _META_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
+_END = re.compile(rb"</html", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SPACE = re.compile(r"\s+")
 
@@ -176,7 +179,7 @@ def _date_of(found: Mapping[str, str | None]) -> datetime | None:
 def printed_size(text: str) -> int | None:
     """The exact size in bytes printed in a line; a rounded one (`15K`, `1.2 MiB`) gives `None`."""
     match = _SIZE.search(text)
-    if match is None or "." in match["number"]:
+    if match is None or "." in match["number"] or len(match["number"]) > SIZE_DIGITS:
         return None
     if match["unit"] and match["unit"][0] not in "bB":
         return None
@@ -190,7 +193,6 @@ class _Events:
         self.ready: list[tuple[str, list[_Anchor]]] = []
         self.base: str | None = None
         self.has_markup = False
-        self.is_closed = False
         self.has_body = False  # a table or <pre>, which every ERDDAP folder page has
         self._rows = 0
         self._before = ""
@@ -224,8 +226,6 @@ class _Events:
             self._rows -= tag == "tr" and self._rows > 0
         elif tag in ("title", "script", "style"):
             self._head_depth -= 1
-        elif tag == "html":
-            self.is_closed = True
 
     def data(self, data: str | bytes) -> None:
         if self._head_depth > 0:
@@ -267,7 +267,8 @@ class ListingParser:
     """Push parser of one listing page.
 
     `feed(block)` returns the links completed by the block, `close()` the rest. `url` is the page's final URL (after
-    redirects). `is_closed` tells whether `</html>` was seen. For what is no listing UnreadableListingError is raised.
+    redirects). `is_closed` tells whether the page itself says that it ends. For what is no listing
+    UnreadableListingError is raised.
     """
 
     def __init__(self, url: str, *, content_type: str = "", erddap: bool = False) -> None:
@@ -280,12 +281,11 @@ class ListingParser:
         self._base: str | None = None
         self._base_folder = ""
         self._text_seen = False
-
-    @property
-    def is_closed(self) -> bool:
-        return self._events.is_closed
+        self._tail = b""
+        self.is_closed = False
 
     def feed(self, block: bytes) -> list[Link]:
+        self._look_for_end(block)
         if self._parser is None:
             self._held += block
             if len(self._held) < ENCODING_SNIFF:
@@ -307,6 +307,14 @@ class ListingParser:
         if self._erddap and not self._events.has_body:
             raise UnreadableListingError("the page has neither table nor <pre>")
         return self._drain()
+
+    def _look_for_end(self, block: bytes) -> None:
+        """In the bytes: the parser closes whatever is open at the end, and does not tell that it did."""
+        if self.is_closed:
+            return
+        text = self._tail + block.replace(b"\0", b"")
+        self.is_closed = _END.search(text) is not None
+        self._tail = text[-len("</html") :]
 
     def _start(self) -> None:
         encoding = page_encoding(self._held, self._content_type)

@@ -7,15 +7,16 @@ contract 4.1 and 4.4. The job's thread stays free for the database.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -27,7 +28,7 @@ import yarl
 from django.conf import settings
 
 from core import egress
-from registry.formats import listing
+from registry.formats import headers, listing
 
 T = TypeVar("T")
 
@@ -37,6 +38,9 @@ RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
 REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_PAUSE: Final = 300.0
 BLOCK: Final = 65_536
+GZIP_MARK: Final = 0x1F
+# How often it is looked whether the work is still wanted while an answer is waited for.
+LOOK_SECONDS: Final = 0.5
 ROBOT: Final = "Quincunx-Registry"
 ROBOTS: Final = "/robots.txt"
 ROBOTS_BYTES: Final = 512_000
@@ -115,10 +119,22 @@ class Network:
     """An event loop in a thread with one session; `with Network(limits) as network: network.call(coroutine)`."""
 
     def __init__(
-        self, limits: Limits, *, headers: Mapping[str, str] | None = None, origin: str = "", robots: bool = False
+        self,
+        limits: Limits,
+        *,
+        headers: Mapping[str, str] | None = None,
+        origin: str = "",
+        robots: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.limits = limits
         self.requests = 0
+        self._check = check
+        # Who waits for a connection waits here: aiohttp counts a wait in its own line as part of the request's time.
+        self._connections = asyncio.Semaphore(limits.connections)
+        self._connections_to: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(limits.per_host)
+        )
         self._headers = dict(headers or {})
         self._origin = origin
         # what robots.txt of an origin says, if that counts; asked once for each
@@ -132,14 +148,14 @@ class Network:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.call(self._open())
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.call(self._close())
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -147,8 +163,15 @@ class Network:
             self.threads.shutdown(cancel_futures=True)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for it here."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Run a coroutine on the loop and wait for it here, for as long as the work is wanted."""
+        pending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while not pending.done():
+                concurrent.futures.wait([pending], timeout=LOOK_SECONDS)
+                self._check()
+            return pending.result()
+        finally:
+            pending.cancel()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine on the loop without waiting; it must handle its own errors."""
@@ -229,21 +252,22 @@ class Network:
             for _hop in range(REDIRECTS + 1):
                 egress.check_url(current)
                 await self._refuse_forbidden(current)
-                await self._unpaused(current)
-                self.requests += 1
-                async with session.request(
-                    "GET" if post is None else "POST",
-                    yarl.URL(current, encoded=True),
-                    headers={**self._own_headers(current), **(headers or {})},
-                    data=post,
-                    allow_redirects=False,
-                ) as response:
-                    if response.status not in REDIRECT_STATUS:
-                        _refuse_retryable(response)
-                        yield current, response
-                        return
-                    current = _redirected(current, response)
-                    post = None if response.status in (301, 302, 303) else post
+                async with self._connections_to[listing.exact_origin(current)], self._connections:
+                    await self._unpaused(current)
+                    self.requests += 1
+                    async with session.request(
+                        "GET" if post is None else "POST",
+                        yarl.URL(current, encoded=True),
+                        headers={**self._own_headers(current), **(headers or {})},
+                        data=post,
+                        allow_redirects=False,
+                    ) as response:
+                        if response.status not in REDIRECT_STATUS:
+                            _refuse_retryable(response)
+                            yield current, response
+                            return
+                        current = _redirected(current, response)
+                        post = None if response.status in (301, 302, 303) else post
             raise FetchError("redirects", "There are too many redirects.")
         except egress.Blocked as error:
             raise BlockedError("blocked_address", "The address is not allowed.") from error
@@ -270,18 +294,16 @@ class Network:
             return
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise FetchError("encoding", "The content encoding is not supported.")
-        inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        inflate = _Inflate(encoding)
         try:
             async for block in response.content.iter_any():
-                while block:
-                    out = inflate.decompress(block, BLOCK)
-                    block = inflate.unconsumed_tail
+                for out in inflate.feed(block):
                     total += len(out)
                     _refuse_large(total, cap)
                     yield out
         except zlib.error as error:
             raise FetchError("encoding", "The compressed answer is broken.") from error
-        if not inflate.eof:
+        if not inflate.is_complete:
             raise _RetryableError("truncated", "The answer ended early.")
 
     async def put(self, url: str, data: bytes) -> int:
@@ -332,6 +354,36 @@ class Network:
             await asyncio.sleep(left)
 
 
+class _Inflate:
+    """Decompression a block at a time: gzip of any number of members, deflate with and without its zlib header.
+
+    The latter is not what RFC 9110 (8.4.1.2) says, but what some servers send. What follows the end is ignored.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self._may_be_bare = encoding == "deflate"
+        self._stream: zlib._Decompress | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._stream is not None and self._stream.eof
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        while block:
+            if self._stream is None:
+                self._stream = zlib.decompressobj(self._window(block[0]))
+            elif self._stream.eof:
+                if block[0] != GZIP_MARK:
+                    return
+                self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            yield self._stream.decompress(block, BLOCK)
+            block = self._stream.unconsumed_tail or self._stream.unused_data
+
+    def _window(self, first: int) -> int:
+        is_bare = self._may_be_bare and first & 0x0F != zlib.DEFLATED and first != GZIP_MARK
+        return -zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS | 32
+
+
 def _refuse_large(total: int, cap: int) -> None:
     if total > cap:
         raise FetchError("too_large", f"The answer is larger than {cap} bytes.")
@@ -355,10 +407,7 @@ def retry_after(value: str, *, now: datetime) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:6]), LONGEST_PAUSE)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+    moment = headers.date(value)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     return min(max(0.0, (moment - now).total_seconds()), LONGEST_PAUSE)

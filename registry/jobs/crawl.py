@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -164,6 +164,13 @@ def crawl(
     return found
 
 
+def _refuse_many(listings: Collection[object]) -> None:
+    """A source that makes up folders without end must not fill the memory."""
+    limit = settings.REGISTRY_MAX_DOCUMENTS
+    if len(listings) > limit:
+        raise core_jobs.Failure("too_many_documents", f"The source has more than {limit} folders.")
+
+
 def _warn_of_depth(found: Found, source: Source, root: str) -> None:
     if found.deeper:
         message = f"{len(found.deeper)} folders lie deeper than {source.max_depth} levels and were not listed."
@@ -198,8 +205,10 @@ def _note_folders(
             continue
         if depth >= source.max_depth:
             found.deeper.add(link.url)
+            _refuse_many(found.deeper)
             continue
         seen.add(link.url)
+        _refuse_many(seen)
         folders.append((link.url, depth + 1))
 
 
@@ -220,6 +229,7 @@ def walk_sitemap(
         emit([stage.Listed(address, address) for address in found.documents if wanted(address, source, root)])
         fresh = [address for address in found.sitemaps if address not in seen and wanted(address, source, root)]
         seen.update(fresh)
+        _refuse_many(seen)
         waiting.extend(fresh)
     return Found()
 
@@ -253,8 +263,10 @@ def walk_thredds(
                 continue
             if depth >= source.max_depth:
                 found.deeper.add(address)
+                _refuse_many(found.deeper)
                 continue
             seen.add(address)
+            _refuse_many(seen)
             waiting.append((address, depth + 1))
     _warn_of_depth(found, source, root)
     return found

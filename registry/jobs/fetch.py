@@ -14,14 +14,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
 from django.conf import settings
 
 from core import blobs
-from registry.formats import validation
+from registry.formats import headers, validation
 from registry.jobs import client, stage
 
 SETTLED_AFTER: Final = timedelta(minutes=2)
@@ -63,13 +62,7 @@ def is_settled(answer: client.Answer, *, listed_date: datetime | None, now: date
 
 @functools.lru_cache(maxsize=1024)  # answers of one second have the same Date
 def _http_date(value: str) -> datetime | None:
-    if not value:
-        return None
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return headers.date(value) if value else None
 
 
 @dataclass(slots=True)

@@ -61,13 +61,23 @@ def snapshot(harvest: Harvest) -> dict[str, Any]:
     return {name: getattr(harvest, name) for name in SNAPSHOT}
 
 
-def network_of(source: Mapping[str, Any], sealed: str, *, limits: client.Limits | None = None) -> client.Network:
-    """The network for the settings of a source: it signs in with what was sealed, and minds robots.txt if it is to."""
+def network_of(
+    source: Mapping[str, Any],
+    sealed: str,
+    *,
+    limits: client.Limits | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> client.Network:
+    """The network for the settings of a source: it signs in with what was sealed, and minds robots.txt if it is to.
+
+    `check` is called while an answer is waited for, and may raise.
+    """
     return client.Network(
         limits or client.Limits.of(source["max_connections"]),
         headers=credentials.headers(sealed, url=source["url"]),
         origin=source["url"],
         robots=source.get("obey_robots", False),
+        check=check,
     )
 
 
@@ -86,7 +96,7 @@ class _Harvesting:
 
     def go(self) -> dict[str, Any]:
         self._begin()
-        with network_of(self.run.settings, self.run.harvest.credentials) as network:
+        with network_of(self.run.settings, self.run.harvest.credentials, check=self.attempt.check) as network:
             self.tally.watch(network)
             try:
                 if self.upload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Final, TypeVar
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from core import api, blobs, errors
 from core.models import User
 from registry import selectors
-from registry.formats import boxes, waf
+from registry.formats import boxes, headers, waf
 from registry.jobs import fetch
 from registry.models import Record
 from registry.views import callers
@@ -59,11 +59,8 @@ def not_modified(request: Request, *, etag: str, changed: datetime) -> bool:
     if given is not None:
         tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
         return "*" in tags or etag in tags
-    try:
-        since = parsedate_to_datetime(request.META.get("HTTP_IF_MODIFIED_SINCE", ""))
-    except ValueError:
-        return False
-    return since.tzinfo is not None and changed.replace(microsecond=0) <= since
+    since = headers.date(request.META.get("HTTP_IF_MODIFIED_SINCE", ""))
+    return since is not None and changed.replace(microsecond=0) <= since
 
 
 def validated(request: Request, *, etag: str, changed: datetime) -> HttpResponse | None:

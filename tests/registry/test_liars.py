@@ -1,0 +1,200 @@
+"""Sources that answer what HTTP hardly allows, or never end: each harms its own documents at most (contract 4, 8)."""
+
+from __future__ import annotations
+
+import gzip
+import socketserver
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from django.test import Client
+
+from core import jobs
+from registry.demo import source as demo_source
+from registry.formats import samples
+from registry.jobs import request
+from registry.models import Harvest, Organization, Record
+from tests import together
+from tests.house import wait_for
+from tests.registry.conftest import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Harvest]
+OVERFLOW = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+
+
+class Raw:
+    """Bytes to answer by path, head and all; the connection ends with them."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes] = {}
+
+    def put(self, path: str, body: bytes, *headers: str, status: str = "200 OK", length: bool = True) -> None:
+        told = [*headers, f"Content-Length: {len(body)}"] if length else headers
+        self.answers[path] = "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *told, "", ""]).encode() + body
+
+    def list(self, *names: str, end: str = "</pre></body></html>", **options: Any) -> None:
+        """A listing page at `/`."""
+        self.put("/", page(*names, end=end), **options)
+
+
+def page(*names: str, end: str = "</pre></body></html>", beside: str = "") -> bytes:
+    lines = "".join(f'<a href="{name}">{name}</a>{beside}\n' for name in names)
+    return f"<html><body><pre>{lines}{end}".encode()
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    raw: ClassVar[Raw]
+
+    def handle(self) -> None:
+        path = self.rfile.readline().split()[1].decode()
+        while self.rfile.readline().strip():
+            continue
+        self.wfile.write(self.raw.answers.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+
+
+@pytest.fixture
+def raw() -> Raw:
+    return Raw()
+
+
+@pytest.fixture
+def liar(raw: Raw, organization: Organization) -> Iterator[Harvest]:
+    """A harvest of the raw server."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"raw": raw})) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        yield Harvest.objects.create(name="Liar", url=url, organization=organization, publish=True)
+        server.shutdown()
+        thread.join()
+
+
+def test_listing_without_length_that_was_cut(raw: Raw, liar: Harvest) -> None:
+    """X24: a page whose length nobody tells and that does not end itself is no listing; nothing is removed for it."""
+    for name in ("a.xml", "b.xml"):
+        raw.put(f"/{name}", samples.iso19139(len(raw.answers)))
+    raw.list("a.xml", "b.xml", length=False)
+    assert run(liar).good == 2
+    raw.list("a.xml", end="", length=False)
+    cut = run(liar)
+    assert (cut.state, cut.failure_code) == ("fail", "listing_failed")
+    assert "ended early" in cut.failure_message
+    assert Record.objects.count() == 2
+    raw.list("a.xml", end="</pre></body></HTML \n>" + " " * 5000, length=False)
+    assert (run(liar).state, Record.objects.count()) == ("ok", 1)
+
+
+def bare(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", lambda body: b"".join(gzip.compress(body[at : at + 300]) for at in range(0, len(body), 300))),
+        ("gzip", lambda body: gzip.compress(body) + b"\0" * 70_000),
+        ("deflate", zlib.compress),
+        ("deflate", lambda body: zlib.compress(body, 1) + b"more"),
+        ("deflate", bare),
+        ("deflate", gzip.compress),
+    ],
+)
+def test_compressed_answers(encoding: str, pack: Callable[[bytes], bytes], raw: Raw, liar: Harvest) -> None:
+    """X23, X24: gzip of several members and deflate without a header are read to their end, listings and documents."""
+    bodies = {f"document_{number:02}.xml": samples.iso19139(number) for number in range(20)}
+    for name, body in bodies.items():
+        raw.put(f"/{name}", pack(body), f"Content-Encoding: {encoding}")
+    raw.put("/", pack(page(*bodies)), f"Content-Encoding: {encoding}")
+    made = run(liar)
+    assert (made.state, made.good, made.bad) == ("ok", 20, 0)
+    assert made.bytes == sum(map(len, bodies.values()))
+
+
+@pytest.mark.parametrize(
+    "pack", [lambda body: gzip.compress(body)[:-9], lambda body: gzip.compress(body)[:40] + b"x" * 40]
+)
+def test_compressed_answers_that_are_broken(pack: Callable[[bytes], bytes], raw: Raw, liar: Harvest) -> None:
+    """X24: a compressed listing that is cut or damaged fails the run."""
+    raw.put("/", pack(page(*(f"{number}.xml" for number in range(100)))), "Content-Encoding: gzip")
+    assert run(liar).failure_code == "listing_failed"
+
+
+@pytest.mark.parametrize("date", [OVERFLOW, "Mon, 01 Jan 2026 00:00:00 +99999999999999999999"])
+def test_dates_beyond_any_calendar(date: str, raw: Raw, liar: Harvest, client: Client) -> None:
+    """X9, X45: dates with numbers no calendar has room for are none, in a source's answers and a reader's question."""
+    raw.put("/a.xml", samples.iso19139(1), f"Last-Modified: {date}", f"Date: {date}")
+    raw.put("/busy.xml", b"", f"Retry-After: {date}", status="503 Busy")
+    raw.list("a.xml", "busy.xml")
+    made = run(liar)
+    assert (made.state, made.good, made.bad) == ("ok", 1, 1)
+    record = Record.objects.get(identity__endswith="a.xml")
+    assert not record.settled
+    for path in (f"/waf/PacIOOS/{record.waf_name}", "/waf/PacIOOS/", "/waf/"):
+        assert client.get(path, HTTP_IF_MODIFIED_SINCE=date).status_code == 200
+
+
+def test_sizes_beyond_any_file(raw: Raw, liar: Harvest) -> None:
+    """X34: a printed size of more digits than a file can have is none."""
+    raw.put("/a.xml", samples.iso19139(1))
+    raw.put("/", page("a.xml", beside="  01-Jan-2026 10:00  " + "9" * 400))
+    made = run(liar)
+    assert (made.state, made.good) == ("ok", 1)
+    assert Record.objects.get().listed_size is None
+
+
+def test_numbers_that_are_none(add_harvest: Add, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X33: a next position that only looks like a digit is none."""
+    monkeypatch.setattr(demo_source, "_next_record", lambda *_args, **_more: ' nextRecord="²"')
+    source.csw_page = 3
+    assert run(add_harvest("csw")).good == 6
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_folders_without_end(depth: int, raw: Raw, liar: Harvest, settings: Any) -> None:
+    """X24, X44: a source that makes up ever more folders fails when it has named more than it may have documents."""
+    settings.REGISTRY_MAX_DOCUMENTS = 50
+    Harvest.objects.update(max_depth=depth)
+    raw.put("/", page(*(f"{number}/" for number in range(51))))
+    for number in range(51):
+        raw.put(f"/{number}/", page())
+    made = run(liar)
+    assert (made.state, made.failure_code) == ("fail", "too_many_documents")
+    assert "50 folders" in made.failure_message
+
+
+def test_a_source_with_one_slow_connection(add_harvest: Add, source: demo_source.Source, settings: Any) -> None:
+    """X23: a request's time begins with its connection, not with its place in the line for one."""
+    settings.REGISTRY_REQUEST_SECONDS = 2
+    source.delay = 0.2
+    for number in range(30):
+        source.put(f"slow_{number}.xml", samples.iso19139(number))
+    harvest = add_harvest(max_connections=1)
+    made = run(harvest)
+    assert (made.good, made.bad, made.requests) == (36, 0, 38)
+
+
+@pytest.mark.parametrize("style", ["nginx", "csw", "sitemap.xml"])
+def test_cancelling_while_a_source_is_silent(style: str, add_harvest: Add, source: demo_source.Source) -> None:
+    """X28: a run that waits for its source's first answer is cancelled without waiting for it."""
+    harvest = add_harvest(style, **({"harvest_type": "SITEMAP"} if "." in style else {}))
+    source.faults[harvest.url.removeprefix(harvest.url.rpartition(f"/{style}")[0])] = "hang"
+    made, _ = request.run_of(harvest, trigger="cli")
+
+    def cancel() -> None:
+        wait_for(lambda: bool(source.requests), what="the first request")
+        assert jobs.cancel(made.job_id)
+
+    canceller = together.in_background(cancel)
+    jobs.run_queued()
+    canceller.join()
+    made.refresh_from_db()
+    assert (made.state, source.hold.is_set(), len(source.requests)) == ("cancelled", False, 1)
+    harvest.refresh_from_db()
+    assert (harvest.last_finished, harvest.last_status) == (None, "")
