@@ -11,6 +11,7 @@ from registry.views import added, folder, original
 
 ID = r"(?P<uid>[^/]+)"
 NUMBER = r"(?P<number>[0-9]{1,18})"
+FRAME = {"frame": "registry/page.html", "namespace": "registry"}
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^api/v1/Harvests/?\Z", original.Harvests.as_view()),
@@ -59,10 +60,16 @@ urlpatterns: list[URLPattern] = [
     re_path(rf"^registry/account/tokens/{NUMBER}/revoke/?\Z", pages.revoke, name="registry-revoke"),
     re_path(
         r"^registry/reset/?\Z",
-        account_views.Forgot.as_view(frame="registry/page.html", namespace="registry"),
+        account_views.Forgot.as_view(**FRAME),
         name="registry-reset-page",
     ),
-    *account_urls.patterns("registry/", frame="registry/page.html", namespace="registry"),
+    re_path(
+        r"^registry/login/?\Z",
+        account_views.Login.as_view(**FRAME, next_page="/registry/sources"),
+        name="registry-login",
+    ),
+    re_path(r"^registry/password/?\Z", account_views.PasswordChange.as_view(**FRAME, success_url="/registry/account")),
+    *account_urls.patterns("registry/", **FRAME),
     re_path(r"^registry/api(/|\Z)", original.NoSuchEndpoint.as_view()),
     re_path(r"^registry(?:/|\Z)", pages.no_such_page),
     re_path(r"^waf/?\Z", folder.Root.as_view()),

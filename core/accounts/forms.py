@@ -7,7 +7,14 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.forms import (
+    AuthenticationForm,
+    PasswordChangeForm,
+    PasswordResetForm,
+    SetPasswordForm,
+    SetPasswordMixin,
+)
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -21,6 +28,10 @@ class LoginForm(AuthenticationForm):
     """User name or e-mail address, and password; guessing is slowed down per name and address."""
 
     TRIES, WINDOW = 10, 15 * 60
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "User name or password are not right, or the address of a new account is not confirmed yet.",
+    }
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
@@ -44,6 +55,10 @@ class LoginForm(AuthenticationForm):
 class ForgotForm(PasswordResetForm):
     """Asks for an address; a mail with a link goes out through the outbox when an account has it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = "E-mail address"
+
     def get_users(self, email: str) -> Iterable[User]:
         """Whom the address belongs to; people who were imported without a password get their first one this way."""
         return User.objects.filter(email__iexact=email, is_active=True)
@@ -59,6 +74,21 @@ class ForgotForm(PasswordResetForm):
     ) -> None:
         here = settings.PUBLIC_BASE_URL or f"{context['protocol']}://{context['domain']}"
         reset.queue(context["user"], base_url=here, route=context["reset_route"])
+
+
+class _AtItsField(SetPasswordMixin):  # type: ignore[type-arg]
+    """The faults of a new password are told where it is typed first, not where it is repeated."""
+
+    def validate_password_for_user(self, user: AbstractBaseUser, password_field_name: str = "") -> None:
+        super().validate_password_for_user(user, "new_password1")
+
+
+class NewPasswordForm(_AtItsField, SetPasswordForm):  # type: ignore[type-arg]
+    """A password for whoever followed a mailed link."""
+
+
+class OtherPasswordForm(_AtItsField, PasswordChangeForm):
+    """Another password for whoever knows the present one."""
 
 
 class AccountForm(forms.ModelForm[User]):

@@ -52,6 +52,7 @@ class Logout(auth_views.LogoutView):
 
 class PasswordChange(Framed, auth_views.PasswordChangeView):
     template_name = "core/accounts/password.html"
+    form_class = forms.OtherPasswordForm
     success_url = reverse_lazy("account")
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
@@ -82,6 +83,7 @@ class ForgotDone(Framed, auth_views.PasswordResetDoneView):
 
 class Reset(Framed, auth_views.PasswordResetConfirmView):
     template_name = "core/accounts/reset.html"
+    form_class = forms.NewPasswordForm
 
     def get_success_url(self) -> str:
         return reverse(f"{self.namespace}-login")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -38,6 +39,53 @@ def test_a_user_name_goes_before_an_address(client: Client, amal: User) -> None:
     User.objects.create_user("bob@example.org", None, PASSWORD)
     User.objects.create_user("mallory", "bob@example.org", "something else 1")
     assert client.post("/accounts/login", {"username": "Bob@example.org", "password": PASSWORD}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("page", "login"),
+    [
+        ("/registry/sources?q=b%26c", "/registry/login"),
+        ("/portal/register", "/portal/login"),
+        ("/downloads/", "/accounts/login"),
+    ],
+)
+def test_the_way_to_log_in_leads_back(client: Client, amal: User, page: str, login: str) -> None:
+    """Who logs in from a page comes back to it, in the frame of its app."""
+    found = re.search(r'href="([^"]+)">Log in</a>', client.get(page).content.decode())
+    assert found is not None
+    path, _, query = found[1].partition("?")
+    assert path == login
+    asked = client.get(path, QUERY_STRING=query)
+    field = re.search(r'name="next" value="([^"]*)"', asked.content.decode())
+    assert field is not None
+    answer = client.post(login, {"username": "amal", "password": PASSWORD, "next": html.unescape(field[1])})
+    assert (answer.status_code, answer["Location"]) == (302, page)
+
+
+@pytest.mark.parametrize(("login", "home"), [("registry", "/registry/sources"), ("portal", "/portal/api-clients")])
+def test_a_login_without_a_page_to_go_back_to_stays_with_the_app(
+    client: Client, amal: User, login: str, home: str
+) -> None:
+    answer = client.post(f"/{login}/login", {"username": "amal", "password": PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, home)
+
+
+def test_a_newcomer_is_told_why_there_is_no_way_in_yet(client: Client, amal: User) -> None:
+    amal.is_active = False
+    amal.save()
+    text = client.post("/accounts/login", {"username": "amal", "password": PASSWORD}).content.decode()
+    assert "the address of a new account is not confirmed yet" in text
+
+
+def test_a_fault_of_a_form_is_found_by_eye_ear_and_keyboard(client: Client) -> None:
+    """The summary takes the focus and leads to the field, the field names its message."""
+    text = client.post("/accounts/password/forgot", {"email": "nobody"}).content.decode()
+    assert re.search(r'<div class="summary" role="alert" tabindex="-1" id="form-errors" autofocus>', text)
+    assert '<a href="#id_email">E-mail address</a>: Enter a valid email address.' in text
+    (field,) = re.findall(r'<input[^>]*name="email"[^>]*>', text)
+    assert 'value="nobody"' in field
+    (described,) = re.findall(r'aria-describedby="([^"]+)"', field)
+    assert text.count(f'id="{described}"') == 1
 
 
 def test_next_stays_on_the_host(client: Client, amal: User) -> None:
@@ -94,6 +142,23 @@ def test_who_was_imported_without_a_password_gets_one(client: Client, amal: User
     new = {"new_password1": "a quite new phrase", "new_password2": "a quite new phrase"}
     assert client.post(form_path, new).status_code == 302
     assert User.objects.get(pk=amal.pk).check_password("a quite new phrase")
+
+
+@pytest.mark.parametrize(
+    ("new", "again", "told"),
+    [
+        ("12345678", "12345678", {"new_password1": "too common"}),
+        ("a quite new phrase", "a quite old phrase", {"new_password2": "didn’t match"}),
+    ],
+)
+def test_the_fault_of_a_new_password_is_told_where_it_is(
+    client: Client, amal: User, new: str, again: str, told: dict[str, str]
+) -> None:
+    client.force_login(amal)
+    answer = client.post("/accounts/password", {"old_password": PASSWORD, "new_password1": new, "new_password2": again})
+    found = re.findall(r'class="error" id="id_(\w+)_error">([^<]+)', answer.content.decode())
+    assert {name: True for name, text in found if told.get(name, "nothing") in text} == dict.fromkeys(told, True)
+    assert len(found) == len(told)
 
 
 def test_links_lead_to_the_public_address(client: Client, amal: User, settings: Any) -> None:
