@@ -55,11 +55,16 @@ READING: Final = Patience(10, 2)
 PROBING: Final = Patience(2, 1)
 
 
-def client(patience: Patience = WRITING) -> S3Client:
-    """The process's client: thread-safe, made anew after a fork and when the settings differ."""
+def client(patience: Patience = WRITING, *, signs_bodies: bool = True) -> S3Client:
+    """The process's client: thread-safe, made anew after a fork and when the settings differ.
+
+    Without ``signs_bodies`` the signature leaves out what is sent (``UNSIGNED-PAYLOAD``) and saves a SHA-256 of it: for
+    bytes that are read back and compared before anybody is told of them.
+    """
     return _make_client(
         os.getpid(),
         patience,
+        signs_bodies,
         settings.S3_ENDPOINT_URL,
         settings.S3_ACCESS_KEY_ID,
         settings.S3_SECRET_ACCESS_KEY,
@@ -94,6 +99,7 @@ def _session(_pid: int) -> boto3.session.Session:
 def _cached_client(
     _pid: int,
     patience: Patience,
+    signs_bodies: bool,
     endpoint: str,
     access_key: str,
     secret_key: str,
@@ -103,14 +109,18 @@ def _cached_client(
 ) -> S3Client:
     config = botocore.config.Config(
         signature_version="s3v4",  # set explicitly: boto3 may sign V2 for a custom endpoint
-        s3={"addressing_style": "virtual" if addressing == "virtual" else "path"},
+        s3={
+            "addressing_style": "virtual" if addressing == "virtual" else "path",
+            "payload_signing_enabled": signs_bodies,
+        },
         connect_timeout=2,
         read_timeout=patience.read_seconds,
         retries={"mode": "standard", "total_max_attempts": patience.attempts},
         max_pool_connections=20,
         proxies={},
         tcp_keepalive=True,
-        # Newer checksum trailers are unknown to many S3 servers; bodies are covered by the signature's SHA-256.
+        # Newer checksum trailers are unknown to many S3 servers; bodies are covered by the signature's SHA-256, or
+        # read back.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

@@ -7,13 +7,16 @@ import itertools
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
 from django.conf import settings
 
 from core import streams
 from core.blobs import client, reading, signing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +43,8 @@ def writer(
 ) -> Writer:
     """A sink whose bytes become the blob ``key`` when its ``with`` block ends well; after an exception nothing is left.
 
-    ``filename`` is what the store then offers as the name to save under. Without ``hashed`` the writer makes no SHA-256
-    (see ``verify``) and other blobs may be appended by ``copy``.
+    ``filename`` is what the store then offers as the name to save under. Without ``hashed`` no SHA-256 is made, neither
+    the writer's nor one for the store, and other blobs may be appended by ``copy``: the caller must ``verify`` it.
     """
     return Writer(key, _headers(content_type, filename), hashed=hashed)
 
@@ -68,6 +71,9 @@ class Writer:
         self._upload_id = ""
         self._thread: ThreadPoolExecutor | None = None
         self._sending: Future[str] | None = None
+
+    def _client(self) -> S3Client:
+        return client.client(signs_bodies=self._hash is not None)
 
     def write(self, data: bytes, /) -> int:
         """Take all of ``data``; an error of an earlier part surfaces here or at the end of the block."""
@@ -160,7 +166,7 @@ class Writer:
 
     def _begin(self) -> ThreadPoolExecutor:
         with client.translated(self.key):
-            answer = client.client().create_multipart_upload(
+            answer = self._client().create_multipart_upload(
                 Bucket=settings.S3_BUCKET,
                 Key=self.key,
                 **self._headers,
@@ -171,7 +177,7 @@ class Writer:
 
     def _copy_part(self, source: str, span: str, number: int) -> str:
         with client.translated(source):
-            answer = client.client().upload_part_copy(
+            answer = self._client().upload_part_copy(
                 Bucket=settings.S3_BUCKET,
                 Key=self.key,
                 UploadId=self._upload_id,
@@ -185,7 +191,7 @@ class Writer:
         if self._hash is not None:
             self._hash.update(data)
         with client.translated(self.key):
-            answer = client.client().upload_part(
+            answer = self._client().upload_part(
                 Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id, PartNumber=number, Body=data
             )
         return answer["ETag"]
@@ -209,7 +215,7 @@ class Writer:
         if self._hash is not None:
             self._hash.update(data)
         with client.translated(self.key):
-            answer = client.client().put_object(Bucket=settings.S3_BUCKET, Key=self.key, Body=data, **self._headers)
+            answer = self._client().put_object(Bucket=settings.S3_BUCKET, Key=self.key, Body=data, **self._headers)
         self.etag = answer["ETag"].strip('"')
 
     def _complete_multipart(self, rest: bytes) -> None:
@@ -218,7 +224,7 @@ class Writer:
             self._parts.append(self._upload(rest, len(self._parts) + 1))
         parts: Any = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._parts, 1)]
         with client.translated(self.key):
-            client.client().complete_multipart_upload(
+            self._client().complete_multipart_upload(
                 Bucket=settings.S3_BUCKET,
                 Key=self.key,
                 UploadId=self._upload_id,
@@ -238,9 +244,7 @@ class Writer:
         self._shut_down()
         try:
             with client.translated(self.key):
-                client.client().abort_multipart_upload(
-                    Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id
-                )
+                self._client().abort_multipart_upload(Bucket=settings.S3_BUCKET, Key=self.key, UploadId=self._upload_id)
         except (client.StoreUnavailable, client.Missing):
             # The error that brought us here matters more; abort_stale_uploads clears what is left.
             log.warning("multipart upload left behind", key=self.key)

@@ -92,14 +92,14 @@ def test_blobs_are_put_together_by_the_store(sizes: list[tuple[int, int]]) -> No
     pieces = [random.Random(number).randbytes(size) for number, (size, _) in enumerate(sizes)]
     expected = b"".join(pieces)
     passed = []
-    real = client.client().upload_part
+    real = client.client(signs_bodies=False).upload_part
 
     def counted(**arguments: Any) -> Any:
         passed.append(len(arguments["Body"]))
         return real(**arguments)
 
     with (
-        mock.patch.object(client.client(), "upload_part", counted),
+        mock.patch.object(client.client(signs_bodies=False), "upload_part", counted),
         blobs.writer(f"{PREFIX}whole", content_type="application/zip", hashed=False) as blob,
     ):
         for number, (piece, (size, is_copied)) in enumerate(zip(pieces, sizes, strict=True)):
@@ -114,6 +114,30 @@ def test_blobs_are_put_together_by_the_store(sizes: list[tuple[int, int]]) -> No
     heads = sum(size for size, is_copied in sizes if not is_copied)
     assert sum(passed) <= heads + 5 * MIB * len(sizes)
     assert uploads() == []
+
+
+@pytest.mark.parametrize("size", [100, 6 * MIB])
+def test_only_what_is_read_back_goes_without_a_sum_in_its_signature(size: int) -> None:
+    said: list[str] = []
+
+    def listen(request: Any, **_kwargs: Any) -> None:
+        if request.body:
+            said.append(bytes(request.headers["X-Amz-Content-SHA256"]).decode())
+
+    data = random.Random(size).randbytes(size)
+    for hashed in (True, False):
+        events = client.client(signs_bodies=hashed).meta.events
+        events.register("before-send.s3.PutObject", listen)
+        events.register("before-send.s3.UploadPart", listen)
+        try:
+            with blobs.writer(f"{PREFIX}whole", hashed=hashed) as blob:
+                blob.write(data)
+        finally:
+            events.unregister("before-send.s3.PutObject", listen)
+            events.unregister("before-send.s3.UploadPart", listen)
+        assert b"".join(blobs.reader(f"{PREFIX}whole")) == data
+    signed = [hashlib.sha256(part).hexdigest() for part in (data[: 5 * MIB], data[5 * MIB :]) if part]
+    assert said == signed + ["UNSIGNED-PAYLOAD"] * len(signed)
 
 
 def test_a_writer_that_hashes_copies_nothing() -> None:
@@ -537,7 +561,7 @@ def test_links_equal_boto3s(
         params["ResponseContentDisposition"] = blobs.disposition(filename)
     if content_type is not None:
         params["ResponseContentType"] = content_type
-    s3 = boto3_client(0, client.READING, endpoint, access, secret, token, region, addressing)
+    s3 = boto3_client(0, client.READING, True, endpoint, access, secret, token, region, addressing)
     frozen = datetime.fromtimestamp(moment, UTC)
     with mock.patch("botocore.auth.get_current_datetime", return_value=frozen.replace(tzinfo=None)):
         assert ours == s3.generate_presigned_url("get_object", Params=params, ExpiresIn=expires)
