@@ -19,12 +19,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from core import blobs, errors, jobs
+from core import blobs, db, errors, jobs
 from core.models import Job, User
 from downloads import services
 from downloads.formats import samples
-from downloads.jobs import expiry
-from downloads.jobs.build import assemble, lanes, lead, parts, plan, selection, sqltext, sums
+from downloads.jobs import expiry, rerender
+from downloads.jobs.build import assemble, lanes, lead, parts, plan, produce, selection, sqltext, sums
 from downloads.models import Build, BuildPart, Download, Hiding, Quota, Record, Recordset, StoreVersion
 from downloads.services import ask, estimates, operate
 from tests import together
@@ -248,6 +248,51 @@ def test_parts_make_the_same_file(store_of_samples: None, settings: Any, form: s
     found = making.keys()
     assert [key for key in found if "/parts/" in key] == []
     assert BuildPart.objects.count() == 0
+
+
+@pytest.mark.parametrize("form", ["dwca-csv", "csv", "tsv"])
+def test_one_walk_reads_what_choosing_first_reads(
+    store_of_samples: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """D37: the two ways to read all records give the same bytes, past closed versions and hidden recordsets."""
+    rows = making.specimens(60, genus="Euphorbia")
+    for count in (60, 40):
+        making.bring_in(making.archive(tmp_path, rows[:count], name="closed.zip"))
+    assert Record.objects.exclude(v_to=None).count() == 20
+    rerender.rerender()
+    services.set_public(Recordset.objects.filter(record_count__gt=40).earliest("record_count"), is_public=False)
+    settings.DOWNLOADS_PART_ROWS = 50
+    made, walks, walk = [], [], produce.walk
+    monkeypatch.setattr(produce, "walk", lambda snapshot: walks.append(walk(snapshot)))
+    for can_walk in (False, True):
+        monkeypatch.setattr(produce, "can_walk", lambda *_of, can=can_walk: can)
+        download = making.built({}, form=form, force=True)
+        assert bool(walks) == can_walk
+        made.append(making.content(download) if form != "dwca-csv" else making.members(download)["occurrence.csv"])
+    assert made[0] == made[1]
+    assert made[0].count(b"\r\n") > 100
+
+
+def test_records_are_walked_where_few_are_left_out(acers: Path, tmp_path: Path) -> None:
+    """All records in one walk; chosen first where a query narrows them or where many versions are closed."""
+
+    def can_walk(rq: dict[str, Any] | None = None, **more: Any) -> bool:
+        placed = making.place(rq or {}, force=True, form="csv", **more)
+        assert placed.download.build is not None
+        with db.snapshot() as snapshot:
+            return plan.can_walk(plan.load(placed.download.build), snapshot)
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE downloads_record")
+    assert can_walk()
+    assert not can_walk({"genus": "acer"})
+    assert not can_walk(mq={"format": {"type": "exists"}})
+    assert not can_walk(core_type="mediarecords")
+    assert not can_walk(core_type="uniquenames")
+    making.bring_in(making.archive(tmp_path, making.specimens(6), name="b.zip"), allow_mass_delete=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE downloads_record")
+    assert not can_walk()
 
 
 @pytest.mark.parametrize("rows", [30, 50_000])

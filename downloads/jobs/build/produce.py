@@ -16,7 +16,7 @@ from typing import Any
 
 from core import db, streams
 from downloads.formats import cells, members, reshape
-from downloads.jobs.build.plan import Plan, calm, places_of
+from downloads.jobs.build.plan import Plan, calm, can_walk, places_of, walk
 from downloads.jobs.build.selection import Range, within
 from downloads.models import Delta
 
@@ -117,6 +117,9 @@ def lines(plan: Plan, group: Sequence[members.Member], bounds: Range, sinks: Seq
             return _render(plan, group, bounds, snapshot, shaped, tell)
         columns = ", ".join(_stored(plan, member) for member in group)
         query = plan.selection.rows(_entity(group[0]), columns, bounds)
+        if group[0].entity == "records" and can_walk(plan, snapshot):
+            walk(snapshot)
+            query = plan.selection.every_record(columns, bounds)
         params = query.params or None
         return db.copy_out_columns(query.text, params, shaped, using=snapshot.connection, note=tell)
 
