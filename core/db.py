@@ -12,16 +12,22 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
+import structlog
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
+from psycopg2 import errorcodes
 from psycopg2 import sql as composed
 
 from core import streams
 
+log = structlog.get_logger(__name__)
+
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+P = ParamSpec("P")
 Using = str | BaseDatabaseWrapper
 Params = Sequence[Any] | dict[str, Any]
 
@@ -30,6 +36,7 @@ _HEADER_SIZE: Final = 19  # signature, flags, length of the (empty) header exten
 _TRAILER: Final = b"\xff\xff"
 _COUNT_SIZE: Final = 2  # number of fields, before them
 _LENGTH_SIZE: Final = 4  # before each field
+_TRIES: Final = 3  # of a transaction that meets deadlocks
 _NULL: Final = b"\xff\xff\xff\xff"  # the length of a NULL
 
 
@@ -360,6 +367,28 @@ def prepared(sql: str, params: Sequence[Any], *, using: Using = "default") -> li
 
 
 # --- locks and limits -----------------------------------------------------------------------------------------
+
+
+def again_after_deadlock(act: Callable[P, T]) -> Callable[P, T]:
+    """A function that is one transaction, begun anew when the server ended it because two waited for each other.
+
+    It is tried ``_TRIES`` times; then, and within a transaction of the caller, whose work is gone with it, the error
+    (``django.db.OperationalError`` with ``pgcode`` 40P01 in its cause) goes on to the caller.
+    """
+
+    @functools.wraps(act)
+    def repeated(*arguments: P.args, **more: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return act(*arguments, **more)
+            except OperationalError as error:
+                is_deadlock = getattr(error.__cause__, "pgcode", None) == errorcodes.DEADLOCK_DETECTED
+                if not is_deadlock or connections["default"].in_atomic_block:
+                    raise
+                log.warning("deadlock", function=act.__qualname__)
+        return act(*arguments, **more)
+
+    return repeated
 
 
 def advisory_lock(*keys: str, using: Using = "default") -> None:

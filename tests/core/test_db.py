@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import select
@@ -279,6 +280,60 @@ def test_an_advisory_lock_excludes_others_until_the_transaction_ends() -> None:
         assert _tries(other, "registry.harvest.1")
     finally:
         other.close()
+
+
+_DEADLOCK = "DO $$BEGIN RAISE EXCEPTION 'met' USING ERRCODE = '40P01'; END$$"
+
+
+def _in_the_others_way(first: str, second: str, gate: threading.Barrier, tries: list[str]) -> None:
+    with transaction.atomic():
+        db.advisory_lock(first)
+        tries.append(first)
+        if len(tries) <= 2:
+            gate.wait(30)
+        db.advisory_lock(second)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_met_a_deadlock_is_begun_anew() -> None:
+    gate, tries = threading.Barrier(2), list[str]()
+    again = db.again_after_deadlock(_in_the_others_way)
+    acts = [functools.partial(again, *pair, gate, tries) for pair in (("a", "b"), ("b", "a"))]
+    together.at_once(acts)
+    assert len(tries) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_within_a_callers_transaction_is_the_callers() -> None:
+    gate, tries, seen = threading.Barrier(2), list[str](), list[str]()
+    again = db.again_after_deadlock(_in_the_others_way)
+
+    def act(first: str, second: str) -> None:
+        try:
+            with transaction.atomic():
+                again(first, second, gate, tries)
+        except OperationalError as error:
+            seen.append(str(error))
+
+    together.at_once([lambda: act("a", "b"), lambda: act("b", "a")])
+    assert len(tries) == 2
+    assert len(seen) == 1
+    assert "deadlock detected" in seen[0]
+
+
+@pytest.mark.parametrize(("sql", "tries"), [("SELECT pg_cancel_backend(pg_backend_pid())", 1), (_DEADLOCK, 3)])
+@pytest.mark.django_db(transaction=True)
+def test_deadlocks_are_met_so_often_and_no_other_error_is(sql: str, tries: int) -> None:
+    seen = []
+
+    @db.again_after_deadlock
+    def act() -> None:
+        seen.append(1)
+        execute(sql)
+
+    with pytest.raises(OperationalError):
+        act()
+    assert len(seen) == tries
 
 
 @pytest.mark.django_db(transaction=True)
