@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from django.db import transaction
 
-from core import errors
+from core import db, errors
 from core.models import User
 from exports.formats import records
 from exports.models import Concept, Mapping, Repo
@@ -22,9 +22,10 @@ _WRITERS: dict[str, Callable[[clock.Clock, Sequence[drafts.Draft]], list[drafts.
 }
 
 
-def _write(repo: Repo, kind: Kind, draft: drafts.Draft) -> str:
+def _write(repo: Repo, kind: Kind, draft: drafts.Draft, *, ends: Sequence[str | None] = ()) -> str:
+    """One draft in a transaction of its own; ``ends``: what a mapping points to, before and after."""
     with transaction.atomic():
-        lock = clock.lock(repo.pk)
+        lock = clock.lock(repo.pk, sources=mappings.sources_of(*ends) - {repo.uri})
         outcome = _WRITERS[kind](lock, [draft])[0]
         if outcome.error:
             raise outcome.error
@@ -32,6 +33,7 @@ def _write(repo: Repo, kind: Kind, draft: drafts.Draft) -> str:
     return outcome.url
 
 
+@db.again_after_deadlock
 def create_concept(repo: Repo, *, data: Json, user: User) -> str:
     """A new concept; its path."""
     mnemonic = records.identity(data, records.row_id)
@@ -40,12 +42,18 @@ def create_concept(repo: Repo, *, data: Json, user: User) -> str:
     return _write(repo, "concept", drafts.Draft(mnemonic, _fresh(changes), user.username, mode="create", force=True))
 
 
+@db.again_after_deadlock
 def create_mapping(repo: Repo, *, data: Json, user: User) -> str:
     """A new mapping; without an id it gets the source's next number."""
     mnemonic = records.identity(data, records.row_id) if data.get("id") not in (None, "") else None
     changes = records.mapping_changes(data, is_new=True)
     _check_origin(changes, user)
-    return _write(repo, "mapping", drafts.Draft(mnemonic, changes, user.username, mode="create", force=True))
+    draft = drafts.Draft(mnemonic, changes, user.username, mode="create", force=True)
+    return _write(repo, "mapping", draft, ends=_ends(changes))
+
+
+def _ends(changes: Json) -> list[str | None]:
+    return [changes.get("from_url"), changes.get("to_source_url")]
 
 
 def _check_parents(repo: Repo, changes: Json) -> None:
@@ -76,6 +84,7 @@ def _fresh(changes: Json) -> Json:
     return changes
 
 
+@db.again_after_deadlock
 def edit(row: Row, *, data: Json, user: User) -> str:
     """A new version with what the data mention changed."""
     if isinstance(row, Concept):
@@ -84,23 +93,29 @@ def edit(row: Row, *, data: Json, user: User) -> str:
         return _write(row.source, "concept", drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
     changes = records.mapping_changes(data, is_new=False)
     _check_origin(changes, user)
-    return _write(row.source, "mapping", drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
+    draft = drafts.Draft(row.mnemonic, changes, user.username, "update", force=True)
+    return _write(row.source, "mapping", draft, ends=[*_ends(changes), row.from_uri, row.to_uri])
 
 
+@db.again_after_deadlock
 def retire(row: Row, *, data: Json, user: User, retired: bool = True) -> None:
     """A new version that is retired, or in use again."""
     told = records.read(data, {key: (key, records.text) for key in ("update_comment", "retire_reason")})
     changes = {"retired": retired, "retire_reason": told.get("retire_reason") if retired else None}
     changes["update_comment"] = told.get("update_comment")
-    kind: Kind = "concept" if isinstance(row, Concept) else "mapping"
-    _write(row.source, kind, drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
+    draft = drafts.Draft(row.mnemonic, changes, user.username, "update", force=True)
+    if isinstance(row, Concept):
+        _write(row.source, "concept", draft)
+    else:
+        _write(row.source, "mapping", draft, ends=[row.from_uri, row.to_uri])
 
 
+@db.again_after_deadlock
 def erase(row: Row) -> None:
     """Remove a row with all its versions; refused while a version of a repository holds one."""
     with transaction.atomic():
         lock = clock.lock(row.source_id)
-        removal.erase(lock, row)
+        removal.erase(lock, copy.copy(row))  # deleting changes the object
         lock.tick()
         lock.save()
 
@@ -108,6 +123,7 @@ def erase(row: Row) -> None:
 LABELS = {"names": "name", "descriptions": "description"}
 
 
+@db.again_after_deadlock
 def write_label(concept: Concept, labels: str, *, data: Json, user: User, uuid: str | None = None) -> Json:
     """Add a name or description, or change the one with ``uuid``; writes a concept version."""
     with transaction.atomic():
@@ -125,6 +141,7 @@ def write_label(concept: Concept, labels: str, *, data: Json, user: User, uuid: 
     return next(item for item in getattr(content.latest_concept(concept), labels) if item["uuid"] == wanted["uuid"])
 
 
+@db.again_after_deadlock
 def delete_label(concept: Concept, labels: str, *, uuid: str, user: User) -> None:
     """Take a name or description away; the last name stays."""
     with transaction.atomic():

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
-from core import errors
+from core import db, errors
 from core.models import User
 from exports.models import CollectionReference, Repo
 from exports.selectors import access
@@ -14,6 +14,7 @@ Json = dict[str, Any]
 CASCADES = ("none", "sourcemappings", "sourcetoconcepts")
 
 
+@db.again_after_deadlock
 def add(collection: Repo, *, expressions: list[Any], cascade: str = "none", user: User) -> list[Json]:
     """Add references; for each expression whether it was added, and why not."""
     if cascade not in CASCADES:
@@ -36,6 +37,7 @@ def add(collection: Repo, *, expressions: list[Any], cascade: str = "none", user
     return results
 
 
+@db.again_after_deadlock
 def remove(collection: Repo, *, expressions: list[Any] | str) -> int:
     """Remove references, all with ``"*"``; how many there were."""
     with transaction.atomic():

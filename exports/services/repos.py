@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
-from core import errors
+from core import db, errors
 from core.models import User
 from exports.formats import documents, records
 from exports.jobs import build
@@ -15,6 +15,7 @@ from exports.writing import clock, members, places, versions
 Json = dict[str, Any]
 
 
+@db.again_after_deadlock
 def create(owner: Organization | User, *, kind: str, data: Json, user: User) -> Repo:
     """A new, empty source or collection with its HEAD."""
     mnemonic = records.identity(data, records.mnemonic)
@@ -22,6 +23,7 @@ def create(owner: Organization | User, *, kind: str, data: Json, user: User) -> 
     return places.create_repo(owner, kind=kind, mnemonic=mnemonic, changes=changes, user=user.username)
 
 
+@db.again_after_deadlock
 def edit(repo: Repo, *, data: Json, user: User) -> Repo:
     """Change what the data mention; everything else stays."""
     changes = records.repo(data, kind=repo.kind, is_new=False)
@@ -32,6 +34,7 @@ def edit(repo: Repo, *, data: Json, user: User) -> Repo:
     return fresh
 
 
+@db.again_after_deadlock
 def delete(repo: Repo) -> None:
     """Delete a repository with its versions and exports; links end at once."""
     with transaction.atomic():
@@ -40,6 +43,7 @@ def delete(repo: Repo) -> None:
         versions.erase(lock)
 
 
+@db.again_after_deadlock
 def cut(repo: Repo, *, data: Json, user: User) -> RepoVersion:
     """Freeze what HEAD holds now under a name."""
     name = records.identity(data, records.version_name)

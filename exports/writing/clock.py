@@ -3,7 +3,11 @@
 The lock is the repository's row, held until the transaction ends. A writer gets its times only after the one before
 it has committed, so nobody can commit below a time a reader has already seen. A collection shows rows of several
 sources: whoever changes such a row holds the collection's clock as well, and whoever adds rows to a collection waits
-for those who are changing their sources. Sources are always locked before collections.
+for those who are changing their sources. So does whoever writes mappings for those who are changing the sources of
+their ends, whose names they show.
+
+Locks are taken in one order, so that nobody waits in a circle: places, sources by name, collections by name, mappings
+by id (``mappings.hold``: a source's writer changes what mappings of other sources tell of its concepts).
 """
 
 import datetime as dt
@@ -25,8 +29,9 @@ _PLACES = 1024
 class Clock:
     """The write lock on one repository, with its times and its mapping numbers."""
 
-    def __init__(self, repo: Repo) -> None:
+    def __init__(self, repo: Repo, *, held: Collection[str] = ()) -> None:
         self.repo = repo
+        self._held = {repo.uri, *held}
         self._last = max(repo.write_clock + _STEP, timezone.now()) - _STEP
         self._collections: set[int] = set()
 
@@ -39,6 +44,14 @@ class Clock:
         """Take note of a time brought in by an import: later ticks come after it."""
         if moment is not None and moment > self._last:
             self._last = moment
+
+    def hold_sources(self, urls: Collection[str]) -> None:
+        """Nobody changes these sources until the transaction ends. Those that were not named to ``lock`` are locked out
+        of turn, so name what is known."""
+        late = {*urls} - self._held
+        if late:
+            _share("uri = ANY(%s)", [sorted(late)])
+            self._held |= late
 
     def hold_collections(self, key: str, pks: Sequence[int]) -> None:
         """Hold the clocks of the collections that show these rows, before their new times are taken; ``key`` is
@@ -91,15 +104,24 @@ class Clock:
 
 def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
     """Wait for the repository's write lock and hold it until the transaction ends. ``sources``: URLs of those whose
-    rows are about to join a collection; nobody changes them meanwhile."""
+    rows are about to join a collection, or are ends of mappings; nobody changes them meanwhile."""
+    table, named = store.table(Repo), [sorted(sources), repo_id]
+    is_before = f"(SELECT k.kind = 'collection' OR s.uri < k.uri FROM {table} k WHERE k.id = %s)"
     if sources:
-        found = Repo.objects.filter(uri__in=sources).order_by("uri")
-        sql, params = found.values_list("pk").query.sql_with_params()
-        store.rows(f"{sql} FOR SHARE", params)
+        _share(f"uri = ANY(%s) AND id <> %s AND {is_before}", [*named, repo_id])
     repo = Repo.objects.select_for_update().filter(pk=repo_id).first()
     if repo is None:
         raise errors.NotFound
-    return Clock(repo)
+    if sources and repo.is_source:
+        _share(f"uri = ANY(%s) AND id <> %s AND NOT {is_before}", [*named, repo_id])
+    return Clock(repo, held=sources)
+
+
+def _share(condition: str, params: list[Any]) -> None:
+    """Wait for the writers of sources, and keep others from becoming one."""
+    store.rows(
+        f"SELECT id FROM {store.table(Repo)} s WHERE kind = 'source' AND {condition} ORDER BY uri FOR SHARE", params
+    )
 
 
 def reserve(urls: Collection[str]) -> None:
@@ -109,11 +131,11 @@ def reserve(urls: Collection[str]) -> None:
         db.advisory_lock(*(f"exports.place:{zlib.crc32(url.encode()) % _PLACES}" for url in urls))
 
 
-def hold(urls: Collection[str], *, with_referrers: bool) -> None:
+def hold(urls: Collection[str], *, ends: Collection[str] = (), with_referrers: bool) -> None:
     """Hold the places or write locks of these owners and repositories, and of the collections that show their rows,
     before a transaction that is going to lock one after the other: in the order every writer keeps (places, sources,
-    collections, each by name), so that none waits in a circle. ``with_referrers``: of the sources whose mappings show
-    theirs as well."""
+    collections, each by name), so that none waits in a circle. ``ends``: sources that mappings point to, held as well.
+    ``with_referrers``: of the sources whose mappings show theirs as well."""
     repo, member, mapping = store.table(Repo), store.table(HeadMember), store.table(Mapping)
     named = [sorted(urls)]
     reserve({*urls}.difference(uri for (uri,) in store.rows(f"SELECT uri FROM {repo} WHERE uri = ANY(%s)", named)))
@@ -126,7 +148,7 @@ def hold(urls: Collection[str], *, with_referrers: bool) -> None:
     also = f" OR id IN ({referring})" if with_referrers else ""
     store.rows(
         f"SELECT id FROM {repo} WHERE kind = 'source' AND (uri = ANY(%s){also}) ORDER BY uri FOR UPDATE",
-        named * (3 if with_referrers else 1),
+        [sorted({*urls, *ends}), *named * (2 if with_referrers else 0)],
     )
     showing = " UNION ".join(
         f"SELECT m.collection_id FROM {member} m JOIN {store.table(model)} t ON t.id = m.{key}_id"

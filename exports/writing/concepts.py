@@ -320,6 +320,4 @@ def _renew(repo: Repo, uris: Iterable[str], children: dict[str, list[str]]) -> N
 def _renew_mappings(repo: Repo, entries: list[Entry]) -> None:
     """Mappings show the names of their ends: renew those whose end appeared or was renamed."""
     fresh = {e.uri: e.concept_pk for e in entries if e.is_new}
-    linked = mappings.link(fresh) if fresh else []
-    renamed = [e.concept_pk for e in entries if e.old and e.shown != _shown(e.state, repo)]
-    mappings.renew(linked, about=renamed)
+    mappings.renew_about(fresh, [e.concept_pk for e in entries if e.old and e.shown != _shown(e.state, repo)])

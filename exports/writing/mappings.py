@@ -1,10 +1,8 @@
 """Writing mappings in sets, and keeping the names of their ends as they are at the moment."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from django.db.models import Q
 
 from exports.formats import addresses, documents, text
 from exports.models import Concept, Mapping, MappingVersion, Repo
@@ -83,15 +81,27 @@ def to_uri(what: State) -> str | None:
     return f"{place.repo_url}concepts/{addresses.quoted(what.to_code)}/"
 
 
-def ends_of(states: Iterable[State]) -> Ends:
+def sources_of(*urls: str | None) -> set[str]:
+    """URLs of the sources that ends of mappings are in."""
+    return {place.repo_url for place in map(addresses.place, urls) if place}
+
+
+def hold(condition: str, *values: Any) -> list[int]:
+    """Hold the mappings ``m`` that a condition names, of whatever source, until the transaction ends; their ids.
+    Whoever changes what mappings of other sources show holds all of them first, by id, so that no two of them wait for
+    each other."""
+    return [
+        pk
+        for (pk,) in store.rows(
+            f"SELECT m.id FROM {store.table(Mapping)} m WHERE {condition} ORDER BY m.id FOR NO KEY UPDATE", values
+        )
+    ]
+
+
+def ends_of(states: Sequence[State]) -> Ends:
     """Look up both ends of mappings; two statements for any number."""
-    uris: set[str] = set()
-    repos: set[str] = set()
-    for what in states:
-        uris.update(filter(None, (what.from_url, to_uri(what))))
-        for place in (addresses.place(what.from_url), addresses.place(what.to_source_url)):
-            if place:
-                repos.add(place.repo_url)
+    uris = {uri for what in states for uri in (what.from_url, to_uri(what)) if uri}
+    repos = sources_of(*(url for what in states for url in (what.from_url, what.to_source_url)))
     found = Concept.objects.filter(uri__in=uris).values_list("uri", "pk", "display_name")
     here = Repo.objects.filter(uri__in=repos).only("uri", "public_access", "organization", "user")
     return Ends({uri: (pk, name) for uri, pk, name in found}, {repo.uri: repo for repo in here})
@@ -199,13 +209,17 @@ def _save(clock: Clock, entries: list[Entry]) -> None:
     fresh = [entry for entry in entries if entry.is_new]
     for entry, pk in zip(fresh, store.ids(Mapping, len(fresh)), strict=True):
         entry.state.number = pk
-    clock.hold_collections("mapping", [entry.state.number for entry in entries if not entry.is_new])
+    old = [documents.no_longer_latest(entry.old) for entry in entries if entry.old]
+    states = [*old, *(entry.state for entry in entries)]
+    clock.hold_sources(sources_of(*(url for what in states for url in (what.from_url, what.to_source_url))))
+    clock.hold_collections("mapping", [one.number for one in old])
+    if old:
+        hold("m.id = ANY(%s)", [one.number for one in old])
     for entry, pk in zip(entries, store.ids(MappingVersion, len(entries)), strict=True):
         entry.state.pk = pk
         _stamp(clock, entry)
-    ends = ends_of(entry.state for entry in entries)
+    ends = ends_of(states)
     _save_rows(clock.repo, entries, ends)
-    old = [documents.no_longer_latest(entry.old) for entry in entries if entry.old]
     store.swap_fragments(MappingVersion, [_finished(clock.repo, one, ends) for one in old], is_latest=False)
     keys = store.save_fragments([_finished(clock.repo, entry.state, ends) for entry in entries])
     store.copy(
@@ -293,32 +307,30 @@ def search(what: State) -> str:
     return "\n".join(part for part in parts if part).lower()
 
 
-def link(fresh: dict[str, int]) -> list[int]:
-    """Tie stored mappings to concepts that have just appeared; the row ids of the mappings."""
-    found: list[int] = []
-    for side in ("from", "to"):
-        found += [
-            row[0]
-            for row in store.rows(
-                f"UPDATE {store.table(Mapping)} m SET {side}_concept_id = n.pk"
-                f" FROM unnest(%s::text[], %s::bigint[]) AS n(uri, pk) WHERE m.{side}_uri = n.uri RETURNING m.id",
-                [list(fresh), list(fresh.values())],
-            )
-        ]
-    return found
-
-
-def renew(mapping_pks: Sequence[int], *, about: Sequence[int] = ()) -> None:
-    """Render the latest versions of mappings anew: these, and those about renamed concepts."""
-    if not mapping_pks and not about:
+def renew_about(fresh: dict[str, int], renamed: Sequence[int]) -> None:
+    """Mappings tell of concepts that have just appeared, URLs with row ids, and of those that were renamed."""
+    if not fresh and not renamed:
         return
-    which = Q(mapping__in=mapping_pks) | Q(mapping__from_concept__in=about) | Q(mapping__to_concept__in=about)
-    versions = list(
-        MappingVersion.objects.select_for_update(of=("self",))
-        .filter(which, is_latest=True)
-        .select_related("mapping", "source")
-        .order_by("pk")
+    uris, pks = list(fresh), list(renamed)
+    held = hold(
+        "m.from_uri = ANY(%s) OR m.to_uri = ANY(%s) OR m.from_concept_id = ANY(%s) OR m.to_concept_id = ANY(%s)",
+        *(uris, uris, pks, pks),
     )
-    states = [(state(version, version.source), version.source) for version in versions]
-    ends = ends_of(what for what, _ in states)
+    for side in ("from", "to") if held and fresh else ():
+        store.execute(
+            f"UPDATE {store.table(Mapping)} m SET {side}_concept_id = n.pk"
+            f" FROM unnest(%s::text[], %s::bigint[]) AS n(uri, pk) WHERE m.{side}_uri = n.uri AND m.id = ANY(%s)",
+            [uris, list(fresh.values()), held],
+        )
+    renew(held)
+
+
+def renew(mapping_pks: Sequence[int]) -> None:
+    """Render the latest versions of mappings that are held anew."""
+    if not mapping_pks:
+        return
+    versions = MappingVersion.objects.filter(mapping__in=mapping_pks, is_latest=True)
+    found = versions.select_related("mapping", "source").order_by("pk")
+    states = [(state(version, version.source), version.source) for version in found]
+    ends = ends_of([what for what, _ in states])
     store.swap_fragments(MappingVersion, [_finished(repo, what, ends) for what, repo in states], is_latest=True)

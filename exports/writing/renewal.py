@@ -2,8 +2,7 @@
 versions hold stays. A source's own rows are renewed by one statement of a kind, however many they are."""
 
 from dataclasses import dataclass
-
-from django.db.models import Q, QuerySet
+from typing import Any
 
 from exports.formats import text
 from exports.models import Concept, ConceptVersion, Fragment, HeadMember, Mapping, MappingVersion, Repo
@@ -33,12 +32,17 @@ def renew(lock: Clock, was: Before) -> None:
     is_renamed = repo.is_source and repo.default_locale != was.default_locale
     if not has_turned and not is_renamed:
         return
+    shows_more = has_turned and repo.is_source != repo.is_private
     store.execute("SET LOCAL statement_timeout = 0")
+    if repo.is_source:
+        if shows_more:
+            lock.hold_all_collections()
+        hold_mappings(repo)
     if repo.is_source and has_turned:
         _renew_access(repo)
     if is_renamed:
         _renew_names(repo)
-    if has_turned and repo.is_source != repo.is_private:
+    if shows_more:
         _reveal(lock)
 
 
@@ -64,23 +68,43 @@ def _renew_access(repo: Repo) -> None:
         """,
         [f'"public_can_view": {text.dumps(not repo.is_private)}, \\2', repo.pk],
     )
-    _renew_others(_about(repo).exclude(source__organization=repo.organization_id, source__user=repo.user_id))
+    _renew_others(
+        repo,
+        "(s.organization_id IS DISTINCT FROM %s OR s.user_id IS DISTINCT FROM %s)",
+        repo.organization_id,
+        repo.user_id,
+    )
 
 
 def renew_about(repo: Repo) -> None:
     """After a source came or went: mappings of other sources tell of their ends as they are now."""
     if repo.is_source:
-        _renew_others(_about(repo))
+        _renew_others(repo, "true")
 
 
-def _about(repo: Repo) -> QuerySet[Mapping]:
-    """Mappings with an end in a source, whether or not it is stored here."""
-    return Mapping.objects.filter(Q(from_uri__startswith=repo.uri) | Q(to_uri__startswith=repo.uri))
+def hold_mappings(repo: Repo) -> None:
+    """Hold a source's own mappings, and those of other sources with an end in it."""
+    mappings.hold(f"m.source_id = %s OR {_ABOUT}", repo.pk, *_under(repo))
 
 
-def _renew_others(found: QuerySet[Mapping]) -> None:
-    """Mappings of other sources are rendered anew, some at a time."""
-    pks = list(found.order_by("pk").values_list("pk", flat=True))
+#: mappings with an end in a source, whether or not it is stored here; what begins with its URL, which ends in a slash,
+#: lies before the same with the next letter
+_ABOUT = " OR ".join(f"m.{side}_uri ~>=~ %s AND m.{side}_uri ~<~ %s" for side in ("from", "to"))
+
+
+def _under(repo: Repo) -> list[str]:
+    return [repo.uri, f"{repo.uri[:-1]}0"] * 2
+
+
+def _renew_others(repo: Repo, condition: str, *values: Any) -> None:
+    """Mappings with an end in a source are rendered anew, some at a time: those that a condition over their own source
+    ``s`` names."""
+    every = store.table(Repo)
+    pks = mappings.hold(
+        f"({_ABOUT}) AND EXISTS (SELECT 1 FROM {every} s WHERE s.id = m.source_id AND {condition})",
+        *_under(repo),
+        *values,
+    )
     for start in range(0, len(pks), RENEWED):
         mappings.renew(pks[start : start + RENEWED])
 
@@ -124,8 +148,13 @@ def _renew_names(repo: Repo) -> None:
         [repo.default_locale, repo.pk],
     )
     _renew_resolved(repo)
-    about = Mapping.objects.filter(Q(from_concept__source=repo) | Q(to_concept__source=repo))
-    _renew_others(about.exclude(source=repo))
+    _renew_others(
+        repo,
+        f"s.id <> %s AND EXISTS (SELECT 1 FROM {concept} c WHERE c.source_id = %s"
+        " AND c.id IN (m.from_concept_id, m.to_concept_id))",
+        repo.pk,
+        repo.pk,
+    )
 
 
 def _renew_resolved(repo: Repo) -> None:
@@ -172,8 +201,6 @@ def _reveal(lock: Clock) -> None:
     has become private shows other owners' private rows again. For a subscriber they come anew, so their membership
     counts from now on: they are in the next diff (contract §2.6)."""
     repo = lock.repo
-    if repo.is_source:
-        lock.hold_all_collections()
     moment, member, every = lock.tick(), store.table(HeadMember), store.table(Repo)
     mine, other = ("s", "k") if repo.is_source else ("k", "s")
     hidden = "k.public_access <> 'None'" if repo.is_source else "s.public_access = 'None'"

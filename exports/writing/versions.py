@@ -184,6 +184,7 @@ def erase(lock: Clock) -> None:
     edge = store.table(ConceptEdge)
     if repo.is_source:
         _leave_collections(lock)
+        renewal.hold_mappings(repo)
     concepts = f"SELECT id FROM {names[Concept]} WHERE source_id = %s"
     store.execute(f"DELETE FROM {edge} WHERE child_id IN ({concepts})", [repo.pk])
     for side in ("from", "to"):

@@ -7,6 +7,7 @@ from typing import Any
 from core import errors
 from core.models import User
 from exports.formats import addresses, feeds, legacy
+from exports.jobs.imports import rows
 from exports.models import Organization, Repo
 from exports.writing import members
 
@@ -79,6 +80,13 @@ class Names:
         urls = (url for url in (value.get("url"), *_expressions(value)) if isinstance(url, str))
         moved = (legacy.rerooted({"url": url}, old=self._old, new=self._new)["url"] for url in urls)
         return {place.repo_url for place in map(addresses.place, moved) if place}
+
+    def ends_of(self, item: feeds.Item) -> set[str]:
+        """URLs of the sources that a mapping points to."""
+        if item.problem or not (item.kind == "mappings" or item.value.get("type") == "Mapping"):
+            return set()
+        value = legacy.rerooted(legacy.modern(item.value), old=self._old, new=self._new)
+        return rows.ends([value])
 
     def _header(self, header: Json) -> set[str]:
         place = legacy.place_of(header)

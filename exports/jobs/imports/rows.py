@@ -1,6 +1,6 @@
 """Batches of concepts and mappings: one source, one transaction, constant SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,15 @@ class Manner:
     keeps_identity: bool = False
     keeps_authors: bool = False
     updates: bool = True
+
+
+_ENDS = ("from_concept_url", "to_concept_url", "to_source_url")
+
+
+def ends(records: Iterable[Json]) -> set[str]:
+    """URLs of the sources that mappings point to, as far as their records tell."""
+    urls = (record.get(key) for record in records for key in _ENDS)
+    return mappings.sources_of(*(url for url in urls if isinstance(url, str)))
 
 
 def write(lock: clock.Clock, batch: Sequence[Wanted], manner: Manner, book: Book) -> None:

@@ -96,7 +96,7 @@ class Work:
         self._run, self._importing, self._noted = run, importing, noted
         self._owner = str(options.get("owner", "") or "")
         self._is_atomic = bool(options.get("atomic"))
-        self._names, self._named = places.Names(self._owner), set[str]()
+        self._names, self._named, self._ends = places.Names(self._owner), set[str](), set[str]()
         self._target: archive.Target | None = None
         self._done = self._total = 0
         self._skip = importing.done if importing else 0
@@ -108,7 +108,7 @@ class Work:
             self._write(feeds.read(file, _limits()))
             return
         with transaction.atomic():
-            clock.hold(self._named, with_referrers=True)
+            clock.hold(self._named, ends=self._ends, with_referrers=True)
             self._write(feeds.read(file, _limits()))
             is_bad = self.book.has_bad
             if not is_bad:
@@ -123,6 +123,7 @@ class Work:
                 self._check()
             if self._is_atomic:
                 self._named |= self._names.of(item)
+                self._ends |= self._names.ends_of(item)
             yield item
 
     def _check(self) -> None:
@@ -178,7 +179,8 @@ class Work:
         """A batch over several places locks them one after the other, so it holds them all to begin with."""
         named = set[str]().union(*(self._names.of(item) for item in group))
         if len(named) > 1:
-            clock.hold(named, with_referrers=False)
+            ends = set[str]().union(*(self._names.ends_of(item) for item in group))
+            clock.hold(named, ends=ends, with_referrers=False)
 
     def _apply(self, group: list[feeds.Item]) -> None:
         kind = group[0].kind
@@ -243,7 +245,7 @@ class Work:
             with transaction.atomic():
                 repo = places.repo(uri)
                 self.importer.demand("write", repo)
-                lock = clock.lock(repo.pk)
+                lock = clock.lock(repo.pk, sources=rows.ends(one.value for one in batch) - {uri})
                 rows.write(lock, batch, rows.Manner(self.importer.name, updates=updates), self.book)
                 lock.save()
         except errors.Fact as error:
