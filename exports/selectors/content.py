@@ -76,14 +76,12 @@ class Found:
 
 def fetch(question: rows.Rows, *, limit: int = 0, offset: int = 0) -> list[Found]:
     """Rows of a question, one query."""
-    found = rows.fetch(question.sql(COLUMNS, limit=limit, offset=offset))
+    found = rows.fetch(question.sql(f"f.body, {ABOUT}", limit=limit, offset=offset))
     return [Found(*one) for one in found]
 
 
-COLUMNS = (
-    "f.body, t.id, t.created_by,"
-    f" (SELECT s.public_access <> 'None' FROM {Repo._meta.db_table} s WHERE s.id = t.source_id)"
-)
+#: columns of what the JSON does not tell
+ABOUT = f"t.id, t.created_by, (SELECT s.public_access <> 'None' FROM {Repo._meta.db_table} s WHERE s.id = t.source_id)"
 
 
 @dataclass(frozen=True)

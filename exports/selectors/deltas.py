@@ -28,9 +28,11 @@ from exports.models import (
     VersionReference,
 )
 from exports.models.repos import HEAD
+from exports.selectors import rows
 
 ACTIONS = ("added", "changed", "retired", "removed")
-#: SQL of rows with the columns ``part`` (0, then 1 and 2 for what was removed), ``place``, ``action`` and ``body``
+#: SQL of rows with the columns ``part`` (0, then 1 and 2 for what was removed), ``place``, ``action``, ``body`` and the
+#: ``fragment`` this is of (null for references)
 Statement = tuple[str, list[Any]]
 _LINE = """'{"action": "' || action || '", "row": ' || body || '}'"""
 
@@ -74,9 +76,14 @@ def statement(version: RepoVersion, name: str, *, base: RepoVersion | None, mome
 
 
 def lines(of: Statement) -> Statement:
-    """The finished rows, newest first, what was removed behind them."""
+    """The rows for ``rows.stream`` and ``line``, newest first, what was removed behind them."""
     sql, params = of
-    return f"SELECT {_LINE} FROM ({sql}) d ORDER BY part, place", params
+    return f"SELECT action, {rows.narrow('body', 'fragment')} FROM ({sql}) d ORDER BY part, place", params
+
+
+def line(action: str, body: str) -> str:
+    """One finished row, as ``_LINE`` writes it."""
+    return f'{{"action": "{action}", "row": {body}}}'
 
 
 def measured(view: db.Snapshot, of: Statement) -> Measured:
@@ -95,7 +102,7 @@ def _rows_from(version: RepoVersion, tables: _Tables, base: RepoVersion) -> Stat
     )
     now = (
         "SELECT 0 AS part, h.position AS place, CASE WHEN b.thing IS NULL THEN 'added'"
-        " WHEN h.retired AND NOT b.retired THEN 'retired' ELSE 'changed' END AS action, f.body"
+        " WHEN h.retired AND NOT b.retired THEN 'retired' ELSE 'changed' END AS action, f.body, f.id AS fragment"
         f" FROM {tables.held} h JOIN {tables.row} r ON r.id = h.row_id JOIN {_FRAGMENT} f ON f.id = h.fragment_id"
         f" LEFT JOIN ({before}) b ON b.thing = r.{tables.key} WHERE h.version_id = %s"
         " AND (b.thing IS NULL OR (b.fragment_id <> h.fragment_id AND b.sha256 <> f.sha256))"
@@ -109,7 +116,7 @@ def _rows_since(version: RepoVersion, name: str, moment: dt.datetime | None) -> 
     now = (
         "SELECT 0 AS part, h.position AS place, CASE WHEN h.since >= %s AND h.since > h.updated_at THEN 'added'"
         " WHEN p.retired IS NULL THEN 'added' WHEN h.retired AND NOT p.retired THEN 'retired' ELSE 'changed' END"
-        f" AS action, f.body FROM {tables.held} h JOIN {tables.row} r ON r.id = h.row_id"
+        f" AS action, f.body, f.id AS fragment FROM {tables.held} h JOIN {tables.row} r ON r.id = h.row_id"
         f" JOIN {_FRAGMENT} f ON f.id = h.fragment_id LEFT JOIN LATERAL (SELECT o.retired FROM {tables.row} o"
         f" WHERE o.{tables.key} = r.{tables.key} AND o.updated_at < %s ORDER BY o.updated_at DESC, o.id DESC LIMIT 1) p"
         " ON true WHERE h.version_id = %s AND (h.updated_at >= %s OR h.since >= %s)"
@@ -136,8 +143,8 @@ def _departed(version: RepoVersion, name: str, moment: dt.datetime | None, told:
     )
     return (
         "SELECT 2 AS part, row_number() OVER (ORDER BY d.what) AS place, 'removed' AS action,"
-        f" coalesce(d.body, f.body) AS body FROM ({newest}) d LEFT JOIN {_FRAGMENT} f ON f.id = d.fragment_id"
-        f" WHERE NOT EXISTS ({told})",
+        f" coalesce(d.body, f.body) AS body, f.id AS fragment FROM ({newest}) d"
+        f" LEFT JOIN {_FRAGMENT} f ON f.id = d.fragment_id WHERE NOT EXISTS ({told})",
         [version.repo_id, name, moment, version.created_at, *values],
     )
 
@@ -168,7 +175,7 @@ def _removed(version: RepoVersion, tables: _Tables, which: str, values: list[Any
         f" WHERE m.version_id = %s AND o.{tables.key} = g.thing"
     )
     return (
-        "SELECT 1 AS part, row_number() OVER (ORDER BY t.uri) AS place, 'removed' AS action, f.body"
+        "SELECT 1 AS part, row_number() OVER (ORDER BY t.uri) AS place, 'removed' AS action, f.body, f.id AS fragment"
         f" FROM ({held}) g JOIN {tables.thing} t ON t.id = g.thing JOIN {_FRAGMENT} f ON f.id = g.fragment_id"
         f" WHERE NOT EXISTS ({mine})",
         [*values, version.pk],
@@ -178,7 +185,7 @@ def _removed(version: RepoVersion, tables: _Tables, which: str, values: list[Any
 def _references_from(version: RepoVersion, base: RepoVersion) -> Statement:
     now = (
         "SELECT 0 AS part, h.position AS place, CASE WHEN b.body IS NULL THEN 'added' ELSE 'changed' END AS action,"
-        f" h.body FROM {_REFERENCE} h LEFT JOIN {_REFERENCE} b ON b.version_id = %s"
+        f" h.body, NULL::bigint AS fragment FROM {_REFERENCE} h LEFT JOIN {_REFERENCE} b ON b.version_id = %s"
         f" AND {_WHAT.format('b')} = {_WHAT.format('h')} WHERE h.version_id = %s AND b.body IS DISTINCT FROM h.body"
     )
     gone, values = _references_removed(version, "h.version_id = %s", [base.pk])
@@ -188,7 +195,7 @@ def _references_from(version: RepoVersion, base: RepoVersion) -> Statement:
 def _references_since(version: RepoVersion, moment: dt.datetime | None) -> Statement:
     now = (
         "SELECT 0 AS part, h.position AS place, CASE WHEN (h.body::json ->> 'created_at')::timestamptz >= %s"
-        f" THEN 'added' ELSE 'changed' END AS action, h.body FROM {_REFERENCE} h"
+        f" THEN 'added' ELSE 'changed' END AS action, h.body, NULL::bigint AS fragment FROM {_REFERENCE} h"
         " WHERE h.version_id = %s AND h.updated_at >= %s"
     )
     which, values = _versions_since(version, moment)
@@ -205,9 +212,9 @@ def _references_removed(version: RepoVersion, which: str, values: list[Any]) -> 
         f" ORDER BY {_WHAT.format('h')}, v.created_at DESC, v.id DESC"
     )
     return (
-        "SELECT 1 AS part, row_number() OVER (ORDER BY g.what) AS place, 'removed' AS action, g.body"
-        f" FROM ({held}) g WHERE NOT EXISTS (SELECT 1 FROM {_REFERENCE} m WHERE m.version_id = %s"
-        f" AND {_WHAT.format('m')} = g.what)",
+        "SELECT 1 AS part, row_number() OVER (ORDER BY g.what) AS place, 'removed' AS action, g.body,"
+        f" NULL::bigint AS fragment FROM ({held}) g WHERE NOT EXISTS"
+        f" (SELECT 1 FROM {_REFERENCE} m WHERE m.version_id = %s AND {_WHAT.format('m')} = g.what)",
         [*values, version.pk],
     )
 

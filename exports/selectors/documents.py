@@ -13,7 +13,6 @@ from exports.formats import documents, envelope, text
 from exports.models import CollectionReference, Repo, RepoVersion
 from exports.selectors import rows, states
 
-BLOCK_ROWS = 500
 #: the top of a document, from the version (and its repository) it is about
 Top = Callable[[RepoVersion], documents.Json]
 
@@ -34,6 +33,9 @@ class Wanted:
         """Names of the arrays in their order: a forward-only reader needs the concepts first."""
         named = (("concepts", self.concepts), ("references", self.references), ("mappings", self.mappings))
         return [name for name, is_wanted in named if is_wanted and (name != "references" or not version.repo.is_source)]
+
+
+_ALL = Wanted()
 
 
 def rows_of(version: RepoVersion, kind: rows.Kind, wanted: Wanted) -> rows.Rows:
@@ -106,15 +108,20 @@ def as_seen(view: db.Snapshot, version: RepoVersion) -> RepoVersion:
     return seen
 
 
-def references(view: db.Snapshot, version: RepoVersion) -> Iterator[str]:
+def references(view: db.Snapshot, version: RepoVersion, wanted: Wanted = _ALL) -> Iterator[str]:
     """The finished references of a collection's version, as the snapshot sees them."""
     if not version.is_head:
-        yield from _bodies(view, version, "references", Wanted())
+        statement = rows.references(version, limit=wanted.limit, offset=wanted.offset)
+        yield from (body for (body,) in view.stream(*statement, size=rows.BLOCK_ROWS))
         return
     fields = [field.attname for field in CollectionReference._meta.concrete_fields]
+    part = rows.part(wanted.limit, wanted.offset)
     table = CollectionReference._meta.db_table
-    statement = f"SELECT {', '.join(fields)} FROM {table} WHERE collection_id = %s ORDER BY id DESC"
-    for values in view.stream(statement, [version.repo_id], size=BLOCK_ROWS):
+    statement = (
+        f"SELECT {', '.join(fields)} FROM {table} WHERE collection_id = %s ORDER BY id DESC{part}",
+        [version.repo_id],
+    )
+    for values in view.stream(*statement, size=rows.BLOCK_ROWS):
         yield _reference(CollectionReference.from_db(view.connection.alias, fields, values), version.repo)
 
 
@@ -146,12 +153,15 @@ def stream(version: RepoVersion, top: Top, wanted: Wanted) -> Iterator[bytes]:
 
 
 def _blocks(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[bytes]:
-    bodies = references(view, version) if name == "references" else _bodies(view, version, name, wanted)
-    yield from blocks(bodies, separator=envelope.SEPARATOR)
+    yield from blocks(_bodies(view, version, name, wanted), separator=envelope.SEPARATOR)
 
 
 def _bodies(view: db.Snapshot, version: RepoVersion, name: str, wanted: Wanted) -> Iterator[str]:
-    return (body for (body,) in view.stream(*array_sql(version, name, wanted, "{}"), size=BLOCK_ROWS))
+    if name == "references":
+        return references(view, version, wanted)
+    found = rows_of(version, name, wanted)  # type: ignore[arg-type]
+    statement = found.sql(rows.narrow(), limit=wanted.limit, offset=wanted.offset)
+    return (body for (body,) in rows.stream(view, *statement))
 
 
 def blocks(bodies: Iterable[str], *, separator: str = "", end: str = "") -> Iterator[bytes]:

@@ -38,7 +38,7 @@ def stamp_of(version: RepoVersion) -> dt.datetime:
 
 def read(view: db.Snapshot, found: rows.Rows) -> Iterator[Json]:
     """The documents of rows."""
-    for (body,) in view.stream(*found.sql("f.body"), size=documents.BLOCK_ROWS):
+    for (body,) in rows.stream(view, *found.sql(rows.narrow())):
         yield text.loads(body)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from core import db
 from exports.formats import envelope, localized, text, variants
 from exports.models import RepoVersion
-from exports.selectors import deltas, documents
+from exports.selectors import deltas, documents, rows
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _delta(view: db.Snapshot, version: RepoVersion, delta: variants.Delta) -> Re
 
 
 def _lines(view: db.Snapshot, statement: deltas.Statement) -> Callable[[], Iterator[str]]:
-    return lambda: (line for (line,) in view.stream(*deltas.lines(statement), size=documents.BLOCK_ROWS))
+    return lambda: (deltas.line(*one) for one in rows.stream(view, *deltas.lines(statement)))
 
 
 def _part(view: db.Snapshot, version: RepoVersion, part: variants.Part) -> Recipe:
@@ -100,7 +100,7 @@ def _rows(
     ((count, size, retired, changed),) = view.rows(*found.sql(columns, ordered=False))
 
     def bodies() -> Iterator[str]:
-        for (body,) in view.stream(*found.sql("f.body"), size=documents.BLOCK_ROWS):
+        for (body,) in rows.stream(view, *found.sql(rows.narrow())):
             yield text.dumps(localized.concept(text.loads(body), locales)) if name == "concepts" and locales else body
 
     if name == "concepts" and locales:
@@ -108,9 +108,9 @@ def _rows(
     return Piece(envelope.Array(name, int(count), int(size)), bodies), int(retired), changed
 
 
-def _measured(name: str, rows: Callable[[], Iterator[str]]) -> Piece:
+def _measured(name: str, bodies: Callable[[], Iterator[str]]) -> Piece:
     """An array whose bytes are known only after it was made once."""
     count = size = 0
-    for row in rows():
+    for row in bodies():
         count, size = count + 1, size + len(row)
-    return Piece(envelope.Array(name, count, size), rows)
+    return Piece(envelope.Array(name, count, size), bodies)

@@ -5,12 +5,13 @@ of a collection (members, pinned or following). ``Rows`` hides the difference; n
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from django.db import connection
 
+from core import db
 from exports import models
 
 Kind = Literal["concepts", "mappings"]
@@ -38,6 +39,25 @@ _MAY_SHOW = (
     "(s.public_access <> 'None' OR k.public_access = 'None' OR (s.organization_id IS NOT DISTINCT FROM"
     " k.organization_id AND s.user_id IS NOT DISTINCT FROM k.user_id))"
 )
+
+
+#: rows that a stream holds at once, and the length above which one is wide: such come one by one, or a fetch could be
+#: as large as all of them together
+BLOCK_ROWS, WIDE = 500, 16 * 1024
+
+
+def narrow(body: str = "f.body", fragment: str = "f.id") -> str:
+    """Columns of a fragment's text for ``stream``: the text, or the fragment's id when it is wide."""
+    is_wide = f"octet_length({body}) > {WIDE} AND {fragment} IS NOT NULL"
+    return f"CASE WHEN {is_wide} THEN NULL ELSE {body} END, CASE WHEN {is_wide} THEN {fragment} END"
+
+
+def stream(view: db.Snapshot, sql: str, params: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement whose last two columns are ``narrow``, with the text in their place; so many at a time
+    that what is held is small however wide they are."""
+    whole = f"SELECT body FROM {_name(models.Fragment)} WHERE id = %s"
+    for *others, body, fragment in view.stream(sql, params, size=BLOCK_ROWS):
+        yield (*others, body if fragment is None else view.rows(whole, [fragment])[0][0])
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class Rows:
         text = text.replace(" WHERE ", f"{joins} WHERE ", 1)
         text = " AND ".join((text, *self.conditions))
         order = f" ORDER BY {self.order}" if ordered else ""
-        return f"SELECT {columns} FROM {text}{order}{_part(limit, offset)}", [*self.params, *self.values]
+        return f"SELECT {columns} FROM {text}{order}{part(limit, offset)}", [*self.params, *self.values]
 
     def count(self) -> int:
         return int(fetch(self.sql("count(*)", ordered=False))[0][0])
@@ -135,9 +155,10 @@ def references(
 ) -> tuple[str, list[Any]]:
     """Statement for the finished references of a frozen collection version."""
     table = _name(models.VersionReference)
-    sql = f"SELECT {columns} FROM {table} h WHERE h.version_id = %s ORDER BY h.position{_part(limit, offset)}"
+    sql = f"SELECT {columns} FROM {table} h WHERE h.version_id = %s ORDER BY h.position{part(limit, offset)}"
     return sql, [version.pk]
 
 
-def _part(limit: int, offset: int) -> str:
+def part(limit: int, offset: int) -> str:
+    """The end of a statement for some of its rows; a limit of 0 is none."""
     return (f" LIMIT {limit:d}" if limit else "") + (f" OFFSET {offset:d}" if offset else "")

@@ -140,7 +140,8 @@ class RowVersions(_Row):
         if not self.repo.is_source:
             raise errors.NotFound
         found = self.row.versions.select_related("fragment").order_by("-id")
-        return lists.of_query(self, found, lambda one: serializer.stored(self.row, one, self.repo))
+        # any of them may be as long as a record can be
+        return lists.of_query(self, found, lambda one: serializer.stored(self.row, one, self.repo), at_a_time=1)
 
 
 class OneRowVersion(_Row):

@@ -57,15 +57,17 @@ def _neighbour(view: base.View, place: paging.Window, offset: int) -> str:
     return view.absolute(f"{parse.quote(view.request.path)}?{parse.urlencode(query)}")
 
 
-def of_query(view: base.View, found: QuerySet[Any], render: Render) -> HttpResponseBase:
-    """A list of ordinary rows."""
+def of_query(
+    view: base.View, found: QuerySet[Any], render: Render, *, at_a_time: int = rows.BLOCK_ROWS
+) -> HttpResponseBase:
+    """A list of ordinary rows; of all of them so many are held at once."""
     place = window(view, found.count())
     if view.request.method == "HEAD":
         return HttpResponse(content_type="application/json", headers=headers(view, place))
     if place.limit:
         chosen = found[place.offset : place.offset + place.limit]
         return dialect.json_response([render(one) for one in chosen], headers=headers(view, place))
-    everything = found[place.offset :].iterator(chunk_size=documents.BLOCK_ROWS)
+    everything = found[place.offset :].iterator(chunk_size=at_a_time)
     return _stream(view, _array(render(one) for one in everything), headers(view, place))
 
 
@@ -85,8 +87,8 @@ def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpRespons
 
 def _all(question: rows.Rows, offset: int, render: Render) -> Iterator[dict[str, Any]]:
     with db.snapshot() as view:
-        for one in view.stream(*question.sql(content.COLUMNS, offset=offset), size=documents.BLOCK_ROWS):
-            yield render(content.Found(*one))
+        for *told, body in rows.stream(view, *question.sql(f"{content.ABOUT}, {rows.narrow()}", offset=offset)):
+            yield render(content.Found(body, *told))
 
 
 def _stream(view: base.View, blocks: Iterator[bytes], told: dict[str, str]) -> HttpResponseBase:
@@ -100,14 +102,8 @@ def _stream(view: base.View, blocks: Iterator[bytes], told: dict[str, str]) -> H
 def _array(found: Iterator[dict[str, Any]]) -> Iterator[bytes]:
     """A JSON array block by block; the bracket leaves before the first row is read."""
     yield b"["
-    joint, held = "", []
-    for one in found:
-        held.append(joint + text.dumps(one))
-        joint = envelope.SEPARATOR
-        if len(held) == documents.BLOCK_ROWS:
-            yield "".join(held).encode()
-            held.clear()
-    yield "".join([*held, "]"]).encode()
+    yield from envelope.unled(documents.blocks(map(text.dumps, found), separator=envelope.SEPARATOR))
+    yield b"]"
 
 
 class Streamed:

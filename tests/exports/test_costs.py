@@ -13,7 +13,7 @@ from core.blobs import writing
 from core.models import Job
 from exports.invented import Invented
 from exports.models import Repo
-from exports.selectors import documents
+from exports.selectors import rows
 from exports.services import seeding
 from exports.writing import concepts, drafts, mappings
 from tests.exports.conftest import World
@@ -21,6 +21,8 @@ from tests.exports.test_export import QUERY
 
 #: a fiftieth of the long answers
 BURST = 200 * 1024
+#: length of a long row
+WIDE = 1_000_000
 FRAME = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE SAVEPOINT", "DECLARE", "CLOSE")
 
 
@@ -106,7 +108,7 @@ def _let_go(self: writing.Writer, data: bytes, /) -> int:
 
 def test_constant_memory(world: World, statements: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """X33, X58: limit=0 in both forms and a build take the same memory (±10 %) and statements at ten times the rows."""
-    monkeypatch.setattr(documents, "BLOCK_ROWS", 20)  # so that few rows already fill every buffer
+    monkeypatch.setattr(rows, "BLOCK_ROWS", 20)  # so that few rows already fill every buffer
     monkeypatch.setattr(writing.Writer, "write", _let_go)  # the store takes no parts small enough for this test
     seen: list[list[int]] = []
     for name, size in (("Warm", 60), ("Small", 450), ("Large", 4500)):
@@ -131,7 +133,7 @@ def test_constant_memory(world: World, statements: list[str], monkeypatch: pytes
 def test_constant_memory_of_variants(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X58: deltas, parts, the FHIR package and the tables take the same memory at ten times the rows, even when all
     mappings are from one concept."""
-    monkeypatch.setattr(documents, "BLOCK_ROWS", 20)
+    monkeypatch.setattr(rows, "BLOCK_ROWS", 20)
     monkeypatch.setattr(streams, "BLOCK", 4096)
     monkeypatch.setattr(writing.Writer, "write", _let_go)
     origin = world.concept("A")
@@ -150,3 +152,33 @@ def test_constant_memory_of_variants(world: World, monkeypatch: pytest.MonkeyPat
     _, small, large = seen
     for few, many in zip(small, large, strict=True):
         assert many <= few * 1.1 + BURST, (small, large)
+
+
+def wide(source: Repo, size: int) -> None:
+    """Short rows, then so many of a megabyte each."""
+    seeding.fill(source, Invented(source.uri, seed=3).concepts(40), concepts.write)
+    labels = [{"name": "Wide", "locale": "en"}]
+    made = (
+        drafts.Draft(f"W{number}", {"concept_class": "Misc", "datatype": "N/A", "names": labels,
+                                    "extras": {"text": f"{number}" * (WIDE // len(f"{number}"))}}, "editor", "create")
+        for number in range(size)
+    )  # fmt: skip
+    seeding.fill(source, made, concepts.write)
+
+
+def test_wide_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X33, X58: what limit=0, lists, deltas, parts and packages hold does not grow with the number of long rows."""
+    monkeypatch.setattr(writing.Writer, "write", _let_go)
+    seen: list[list[int]] = []
+    for name, size in (("Warm", 1), ("Small", 4), ("Large", 24)):
+        source = world.repo(name)
+        wide(source, size)
+        world.cut("v1", repo=source)
+        urls = [f"{source.uri}{QUERY}", f"{source.uri}v1/{QUERY}", f"{source.uri}concepts/?limit=0"]
+        found = [peak(lambda url=url: consumed(world.api.get(url))) for url in urls]  # type: ignore[misc]
+        variants = ("delta/?since=2001-01-01", "?locale=en", "fhir.tgz/", "csv.zip/")
+        found += [peak_of_build(world, f"{source.uri}v1/export/{tail}") for tail in variants]
+        seen.append(found)
+    _, small, large = seen
+    for few, many in zip(small, large, strict=True):
+        assert many <= few + WIDE, (small, large)
