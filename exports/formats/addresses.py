@@ -80,7 +80,10 @@ def place(url: str | None) -> Place | None:
     """Read ``/orgs/O/sources/S/…`` (with or without a host in front, or a slash behind the repository)."""
     if not url:
         return None
-    path = parse.urlsplit(url).path if "://" in url else url
+    try:
+        path = parse.urlsplit(url).path if "://" in url else url
+    except ValueError:  # http://[
+        return None
     found = _REPO.fullmatch(path if path.endswith("/") else path + "/")
     return Place(*found.groups()) if found else None
 

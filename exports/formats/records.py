@@ -4,6 +4,7 @@ Pure: used at the API's edge and by imports alike. Each reader returns only the 
 ``errors.Invalid`` with every faulty field in ``fields``.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,7 +93,8 @@ def number(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):  # JSON's integers are of any length
+            return float(value)
     raise Fault("A valid number is required.")
 
 

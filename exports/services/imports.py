@@ -39,7 +39,10 @@ def _submit(importing: ImportJob) -> ImportJob:
 
 def check_url(url: str) -> None:
     """A file to fetch is refused unless its host is on the list."""
-    host = parse.urlsplit(url).hostname or ""
+    try:
+        host = parse.urlsplit(url).hostname or ""
+    except ValueError:  # http://[
+        host = ""
     if host not in settings.EXPORTS_IMPORT_HOSTS:
         raise errors.Invalid("This host is not allowed.", field="file_url")
 

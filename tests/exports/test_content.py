@@ -20,6 +20,7 @@ from tests import together
 from tests.exports import meeting
 from tests.exports.conftest import World
 from tests.exports.test_export import QUERY, body, download, inside
+from tests.exports.test_imports import run
 from tests.house import wait_for
 
 CODED = drafts.Draft("A", {"datatype": "Coded"}, "editor", "update", force=True)
@@ -589,6 +590,30 @@ def test_bad_input(world: World, settings: Any) -> None:
     assert answer.status_code == 415
     settings.EXPORTS_BODY_MAX_BYTES = 10
     assert world.api.post(f"{world.path}versions/", {"id": "much-too-long"}).status_code == 413
+
+
+def test_addresses_nobody_can_read(world: World) -> None:
+    """X39: what looks like a URL and is none is refused or taken as any other text, never a 500."""
+    origin, bad = world.concept("A"), "http://["
+    collection = world.repo("Coll", kind="collection")
+    mapping = {"map_type": "X", "from_concept_url": origin, "to_concept_url": origin}
+    for path, data, field in (
+        ("mappings/", {**mapping, "from_concept_url": bad}, "from_concept_url"),
+        ("mappings/", {**mapping, "to_concept_url": bad}, "to_concept_url"),
+        ("mappings/", {**mapping, "sort_weight": 10**400}, "sort_weight"),
+        ("concepts/", {"id": "B", "concept_class": "X", "names": [{"name": "B", "locale": "en"}],
+                       "parent_concept_urls": [bad]}, "parent_concept_urls"),
+        ("/importers/bulk-import/", {"file_url": bad}, "file_url"),
+    ):  # fmt: skip
+        answer = world.api.post(path if path.startswith("/") else f"{world.path}{path}", data)
+        assert (answer.status_code, list(answer.json())) == (400, [field]), field
+    away = {"map_type": "X", "from_concept_url": origin, "to_source_url": bad, "to_concept_code": "C"}
+    made = world.api.post(f"{world.path}mappings/", away)
+    assert (made.status_code, made.json()["to_source_url"]) == (201, bad)
+    (told,) = world.api.put(f"{collection.uri}references/", {"data": {"expressions": [bad]}}).json()
+    assert told == {"added": False, "expression": bad, "message": "Expression specified is not valid."}
+    lines = json.dumps({"type": "Mapping", "source": "Src1", "owner": "MyOrg", **away, "id": "in"})
+    assert run(world.api, lines.encode())["created"][0]["url"] == f"{world.path}mappings/in/"
 
 
 def test_too_long(world: World) -> None:
