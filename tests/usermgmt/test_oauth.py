@@ -82,6 +82,8 @@ def test_each_refusal(program: world.Program) -> None:
     assert refusal(world.post_form(f"{TOKEN}?client_secret={program.secret}", GRANT, **both)) == invalid
     assert refusal(Client().post(TOKEN, "{}", content_type="application/json", **both)) == invalid
     assert refusal(Client().post(TOKEN, b"grant_type=\xff", content_type=form, **both)) == invalid
+    assert refusal(world.post_form(TOKEN, {**GRANT, "client_id": "another"}, **both)) == invalid
+    assert world.post_form(TOKEN, {**GRANT, "client_id": program.key}, **both).status_code == 200
     for grant in ("password", "refresh_token", "authorization_code"):
         assert refusal(world.post_form(TOKEN, {"grant_type": grant}, **both)) == (400, "unsupported_grant_type")
     assert refusal(world.token(program, scope="users:search admin")) == (400, "invalid_scope")
@@ -155,6 +157,29 @@ def test_suspension_and_revocation(program: world.Program) -> None:
     assert use(foreign) == 401
 
 
+def test_hints_are_ignored(program: world.Program) -> None:
+    """UM32: revoke is 200 and introspect tells of the caller's token whatever kind the caller takes it for."""
+    token = world.token(program).json()["access_token"]
+    for hint in ("access_token", "refresh_token", "other"):
+        fields = {"token": token, "token_type_hint": hint}
+        told = world.post_form("/oauth2/introspect", fields, HTTP_AUTHORIZATION=program.basic)
+        assert (told.status_code, told.json()["active"]) == (200, True)
+    fields = {"token": token, "token_type_hint": "refresh_token"}
+    revoked = world.post_form("/oauth2/revoke", fields, HTTP_AUTHORIZATION=program.basic)
+    assert (revoked.status_code, revoked.content) == (200, b"")
+    assert use(token) == 401
+
+
+def test_scopes_as_they_count(program: world.Program) -> None:
+    """UM31: a scope asked for twice is granted once; introspection tells what staff left of a token's scopes."""
+    body = world.token(program, scope="services:add users:search services:add").json()
+    assert body["scope"] == "services:add users:search"
+    clients.narrow(program.client, actor=world.reviewer(), scopes=["users:search"])
+    fields = {"token": body["access_token"]}
+    told = world.post_form("/oauth2/introspect", fields, HTTP_AUTHORIZATION=program.basic).json()
+    assert (told["active"], told["scope"]) == (True, "users:search")
+
+
 def test_new_keys_kill_tokens(program: world.Program) -> None:
     """UM29: old pair and tokens fail at once."""
     token = world.token(program).json()["access_token"]
@@ -176,7 +201,13 @@ def test_a_client_library_searches(web: Any) -> None:
     assert User.objects.count() == 4
 
 
-def test_metadata(client: Client) -> None:
+def test_metadata(client: Client, settings: Any) -> None:
     told = client.get("/.well-known/oauth-authorization-server").json()
     assert told["token_endpoint"] == "http://testserver/oauth2/token"
     assert told["grant_types_supported"] == ["client_credentials"]
+    settings.PUBLIC_BASE_URL = "https://user.example.org"
+    told = client.get("/.well-known/oauth-authorization-server").json()
+    assert (told["issuer"], told["token_endpoint"]) == (
+        "https://user.example.org",
+        "https://user.example.org/oauth2/token",
+    )

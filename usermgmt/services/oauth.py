@@ -110,7 +110,10 @@ def _form(asked: Asked) -> dict[str, str]:
         raise Refused("invalid_request", "Send the credentials in the header or in the body, not in both.")
     if any("\0" in part for pair in pairs for part in pair):
         raise Refused("invalid_request", "The body cannot be read.")
-    return {name: value for name, value in pairs if value}
+    if asked.basic is not None and form.get("client_id", "") not in ("", unquote_plus(asked.basic[0])):
+        raise Refused("invalid_request", "The header and the body name different clients.")
+    # There is one kind of token, so that a hint at another helps nobody (RFC 7009 and 7662 let it be ignored).
+    return {name: value for name, value in pairs if value and name != "token_type_hint"}
 
 
 def _refusal(answer: dict[str, Any], status: int, validator: _Validator) -> Refused:
@@ -177,6 +180,7 @@ class _Validator(oauth2.RequestValidator):
         return list(request.client.caller.scopes)
 
     def validate_scopes(self, client_id: str, scopes: list[str], client: Any, request: Any, *_: Any, **__: Any) -> bool:
+        request.scopes = list(dict.fromkeys(scopes))
         return bool(scopes) and set(scopes) <= set(client.caller.scopes)
 
     def save_bearer_token(self, token: Any, request: Any, *_: Any, **__: Any) -> None:
@@ -204,7 +208,8 @@ class _Validator(oauth2.RequestValidator):
         assert caller.token_expires_at is not None  # noqa: S101
         return {
             "client_id": caller.key,
-            "scope": " ".join(caller.token_scopes),
+            # What the client was narrowed to since counts at each use.
+            "scope": " ".join(scope for scope in caller.token_scopes if scope in caller.scopes),
             "token_type": "Bearer",
             "iat": int(caller.token_issued_at.timestamp()),
             "exp": int(caller.token_expires_at.timestamp()),

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-from core import api, errors, net
+from core import api, errors, net, views
 from usermgmt import dialect
 from usermgmt.formats import wire
 from usermgmt.models.clients import ADD_SCOPE, SCOPES
@@ -47,7 +47,7 @@ class Metadata(gate.ApiView):
 
 
 def _metadata(request: HttpRequest) -> dict[str, Any]:
-    here = request.build_absolute_uri("/").rstrip("/")
+    here = views.base_url(request)
     methods = ["client_secret_basic", "client_secret_post"]
     return {
         "issuer": here,
