@@ -132,10 +132,20 @@ def _join(rows: Sequence[Row]) -> bytes:
     return b",".join(map(dump, rows))
 
 
+def needed(format_name: str, fields: Sequence[str] | None) -> Sequence[str] | None:
+    """The asked keys and those an envelope cannot do without: a JSON:API resource has an id, whatever is asked."""
+    return fields if fields is None or format_name != wire.JSON_API else (*fields, *_IDENTITIES, "self")
+
+
+# What tells entities, resources of the service and suggestions apart.
+_IDENTITIES = ("id", "name", "href")
+
+
 def _resource(row: dict[str, Any], kind: str) -> dict[str, Any]:
     """A JSON:API resource object."""
+    identity = next(name for name in _IDENTITIES if name in row)
     attributes = {name: value for name, value in row.items() if name not in ("id", "self")}
-    resource: dict[str, Any] = {"type": kind, "id": str(row.get("id", "")), "attributes": attributes}
+    resource: dict[str, Any] = {"type": kind, "id": str(row[identity]), "attributes": attributes}
     if "self" in row:
         resource["links"] = {"self": row["self"]}
     return resource

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from nnels.selectors import conditions, listing
-from nnels.serializers import discovery, envelopes
+from nnels.serializers import discovery, envelopes, rows
 from nnels.views import base
 
 
@@ -30,7 +30,8 @@ class Discovery(base.Resource):
         found = [row for row in found if all(conditions.holds(one, row[one.field]) for one in asked.conditions)]
         for name, descending in reversed(asked.sort):
             found.sort(key=operator.itemgetter(name), reverse=descending)
-        shown: list[envelopes.Row] = [envelopes.load(_cut(row, asked.fields)) for row in found]
+        fields = envelopes.needed(self.format, asked.fields)
+        shown: list[envelopes.Row] = [rows.chosen(row, fields) for row in found]
         body = envelopes.several(self.format, shown, kind=self.kind, href=f"{self.base}/api")
         return base.conditional(
             request._request,
@@ -40,7 +41,3 @@ class Discovery(base.Resource):
 
     def described_href(self, request: Request, **kwargs: Any) -> str:
         return f"{self.base}/api"
-
-
-def _cut(row: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    return row if fields is None else {name: value for name, value in row.items() if name in fields}

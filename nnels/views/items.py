@@ -24,10 +24,11 @@ class _Items(base.Resource):
         self, request: Request, titles: Sequence[items.Title], *, caller: callers.Caller, fields: Sequence[str] | None
     ) -> list[envelopes.Row]:
         """Rows with links, or without when the asked fields hold none."""
+        shown = envelopes.needed(self.format, fields)
         if is_link_free(fields):
-            return [rows.plain_item(title, base=self.base, fields=fields or ()) for title in titles]
+            return [rows.plain_item(title, base=self.base, fields=shown or ()) for title in titles]
         opened = links.open_titles(titles, asked=self.asked(request, caller))
-        return [rows.chosen(rows.item(title, opened, base=self.base), fields) for title in titles]
+        return [rows.chosen(rows.item(title, opened, base=self.base), shown) for title in titles]
 
     def kept_or_not(
         self,
@@ -132,10 +133,9 @@ class Items(_Items):
 
         def render() -> HttpResponse:
             shown = iter(self.rows(request, titles, caller=caller, fields=asked.fields))
+            fields = envelopes.needed(self.format, asked.fields)
             both: list[envelopes.Row] = [
-                rows.chosen(rows.tombstone(one, base=self.base), asked.fields)
-                if isinstance(one, items.Gone)
-                else next(shown)
+                rows.chosen(rows.tombstone(one, base=self.base), fields) if isinstance(one, items.Gone) else next(shown)
                 for one in found
             ]
             return self.page_answer(both, asked=asked, count=count, href=self.collection_href)

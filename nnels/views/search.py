@@ -33,7 +33,8 @@ class Search(base.Resource):
         )
         query = text.query(keywords)
         hits, count = searching.find(query, asked)
-        found = [rows.chosen(rows.hit(hit.doc, hit.relevance, base=self.base), asked.fields) for hit in hits]
+        fields = envelopes.needed(self.format, asked.fields)
+        found = [rows.chosen(rows.hit(hit.doc, hit.relevance, base=self.base), fields) for hit in hits]
         href = self.search_href(keywords)
         extra: dict[str, Any] = {}
         if names := facets.parse(self.params.get("facets", "")):

@@ -34,7 +34,11 @@ class _Users(base.Resource):
 
     def row(self, account: accounts.Account) -> envelopes.Row:
         """An account's row, cut to `fields`."""
-        return rows.chosen(rows.user(account, base=self.base, version=self.shown_version), listing.fields(self.params))
+        return self.cut(rows.user(account, base=self.base, version=self.shown_version))
+
+    def cut(self, row: dict[str, Any]) -> envelopes.Row:
+        """A row with only the asked keys."""
+        return rows.chosen(row, envelopes.needed(self.format, listing.fields(self.params)))
 
 
 class Me(_Users):
@@ -47,7 +51,7 @@ class Me(_Users):
         if caller is not None:
             href = self.href(caller.account.id)
             return self.answer(envelopes.one(self.format, self.row(caller.account), kind=self.kind, href=href))
-        row = rows.anonymous(base=self.base, version=self.shown_version)
+        row = self.cut(rows.anonymous(base=self.base, version=self.shown_version))
         response = self.answer(envelopes.one(self.format, row, kind=self.kind, href=self.href(0)))
         if presented.is_anything:
             dialect.challenge(response, is_token_presented=bool(presented.tokens))

@@ -190,6 +190,29 @@ def test_json_api(client: Any, token: str) -> None:
     assert list(many["links"]) == ["self", "first", "last"]
 
 
+@pytest.mark.parametrize(
+    ("path", "ids"),
+    [
+        ("/api/repo_items/6804?fields=label", ["6804"]),
+        ("/api/repo_items?fields=label", ["6804"]),
+        ("/api/repo_items?fields=file_resources", ["6804"]),
+        ("/api/basic_search/moby?fields=label", ["6804"]),
+        ("/api/users/me?fields=label", []),
+        ("/api?filter[resource]=users&fields=label", ["users:1.1"]),
+        ("/api/basic_search/moby?suggest=5", ["http://testserver/api/v1.0/repo_items/6804"]),
+    ],
+)
+def test_json_api_ids(client: Any, token: str, reader: User, path: str, ids: list[str]) -> None:
+    """N4: each JSON:API resource has its own id, whatever `fields` keeps of its attributes."""
+    house.moby(files={})
+    data = get(client, token, path, "application/vnd.api+json").json()["data"]
+    resources = data if isinstance(data, list) else [data]
+    assert [one["id"] for one in resources] == (ids or [str(reader.pk)])
+    if "fields=label" in path:
+        assert all(set(one["attributes"]) <= {"label", "name"} for one in resources)
+    assert client.get("/api/users/me?fields=id").json()["data"] == [{"id": 0}]
+
+
 def test_hal(client: Any, token: str) -> None:
     """N4: HAL."""
     house.moby(files={})
