@@ -17,6 +17,7 @@ import orjson
 
 MAX_BYTES: Final = 50 * 1_048_576
 MAX_ROWS: Final = 100_000
+DEEPEST: Final = 50
 HARVEST_COLUMNS: Final = (
     "_id",
     "name",
@@ -134,9 +135,26 @@ def _line_rows(text: str) -> Iterator[Row]:
 def _row(number: int, element: Any) -> Row:
     if not isinstance(element, dict):
         return Row(number, problem="the row is no object")
+    if _is_deep(element):
+        return Row(number, problem=f"a value is nested deeper than {DEEPEST} levels")
     if _holds_nul(element):
         return Row(number, problem="a value holds NUL")
     return Row(number, {name: plain(value) for name, value in element.items()})
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a JSON value has more levels than anything we read; looked at level by level."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _holds_nul(value: Any) -> bool:
@@ -175,15 +193,17 @@ def moment(value: Any) -> datetime | None:
     """A date as ISO text or as milliseconds; `None` for anything else (`pending`, say)."""
     if isinstance(value, dict):
         value = plain(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 10**14:
-        return datetime.fromtimestamp(value / 1000, UTC)
-    if not isinstance(value, str):
-        return value if isinstance(value, datetime) else None
+    if isinstance(value, datetime):
+        return value
     try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000, UTC)
+        if not isinstance(value, str):
+            return None
         found = datetime.fromisoformat(value)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):  # what the calendar has no room for
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def harvest_values(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ breaks in `<pre>`, a table row, a list item) is the unit, and date and size are 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -350,13 +351,21 @@ class ListingParser:
             date, rest = printed_date(whole or anchor.tail)
             yield Link(url, text, date, printed_size(rest) if date else None)
 
+    def _found_base(self) -> tuple[str, str]:
+        """What links are relative to, and its folder; a base that is no address counts as none (HTML, 4.2.3)."""
+        for base in (self._events.base, self._url):
+            with contextlib.suppress(ValueError):
+                found = urljoin(self._url, (base or "").strip())
+                if found.lower().startswith(("http://", "https://")):
+                    return found, normalise_url(urljoin(found, "."))
+        raise UnreadableListingError("the page has no address")
+
     def _resolve(self, href: str) -> str | None:
         """Make a link absolute; `None` for empty, foreign-scheme and broken ones."""
         if not href or href.startswith(("#", "?")):
             return None
         if self._base is None:
-            self._base = urljoin(self._url, self._events.base.strip()) if self._events.base else self._url
-            self._base_folder = normalise_url(urljoin(self._base, "."))
+            self._base, self._base_folder = self._found_base()
         if _SIMPLE_NAME.match(href):
             return self._base_folder + href
         scheme = _SCHEME.match(href)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -23,6 +24,17 @@ BATCH_BYTES: Final = 16 * 1024**2
 MAX_MEMBERS: Final = 200_000
 MAX_UNPACKED: Final = 20 * 1024**3
 PREFIX: Final = "registry/uploads/"
+# What zipfile raises for damaged archives: ValueError for names and offsets, NotImplementedError for odd versions.
+UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+)
 
 
 class UnreadableUploadError(ValueError):
@@ -52,8 +64,17 @@ def _fill(target: IO[bytes], path: Path) -> None:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as made:
             for file in sorted(path.rglob("*")):
                 if file.is_file() and file.suffix.lower() == ".xml":
-                    made.write(file, file.relative_to(path).as_posix())
+                    made.write(file, _name_in(path, file))
     target.seek(0)
+
+
+def _name_in(folder: Path, file: Path) -> str:
+    name = file.relative_to(folder).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableUploadError(f"the file name {name!r} is not UTF-8") from error
+    return name
 
 
 def members(archive: IO[bytes]) -> list[zipfile.ZipInfo]:
@@ -61,8 +82,8 @@ def members(archive: IO[bytes]) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(archive) as opened:
             found = [info for info in opened.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UnreadableUploadError("the file is no zip") from error
+    except UNREADABLE as error:
+        raise UnreadableUploadError("the file is no zip, or a damaged one") from error
     if len(found) > MAX_MEMBERS:
         raise UnreadableUploadError(f"the zip has more than {MAX_MEMBERS} members")
     if sum(info.file_size for info in found) > MAX_UNPACKED:
@@ -84,7 +105,7 @@ def documents(archive: IO[bytes]) -> Iterator[tuple[str, bytes]]:
             try:
                 with opened.open(info) as member:
                     body = member.read(settings.REGISTRY_MAX_DOCUMENT_BYTES + 1)
-            except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError) as error:
+            except UNREADABLE as error:
                 raise UnreadableUploadError(f"the member {info.filename[:100]!r} cannot be unpacked") from error
             yield info.filename, body
 

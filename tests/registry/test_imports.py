@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -309,6 +311,68 @@ def test_encrypted_zip(tmp_path: Path, organization: Organization) -> None:
     assert (code, "encrypted" in err) == (1, True)
     assert command("registry_check", path)[0] == 1
     assert not HarvestRun.objects.exists()
+
+
+def damaged(name: bytes, at: bytes, offset: int, value: bytes) -> bytes:
+    """A zip of one document with a few bytes changed behind a mark."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name.decode(), samples.iso19139(1))
+    data = bytearray(packed.getvalue())
+    start = data.index(at) + offset
+    data[start : start + len(value)] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        damaged("é.xml".encode(), b"PK\x01\x02", 46, b"\xff"),  # a name that is not the UTF-8 it says
+        damaged(b"a.xml", b"PK\x01\x02", 6, b"\xa0"),  # needs a version of zip nobody knows
+        damaged(b"a.xml", b"PK\x05\x06", 16, b"\xff\xff\xff\x7f"),  # a directory far outside
+        damaged(b"a.xml", b"PK\x01\x02", 42, b"\xff\xff\xff\x7f"),  # a document far outside
+    ],
+)
+def test_zip_that_contradicts_itself(data: bytes, tmp_path: Path, organization: Organization) -> None:
+    """X48: whatever is wrong with a zip is said in words, by import and check."""
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    path = file(tmp_path, "odd.zip", data)
+    code, _, err = command("registry_check", path)
+    assert (code, err.startswith("unreadable: ")) == (1, True)
+    code, _, err = command("registry_import_documents", path, "--harvest", harvest.uid)
+    assert (code in (1, 2), "zip" in err or "member" in err) == (True, True), err
+    assert not Record.objects.exists()
+
+
+def test_folder_with_an_odd_name(tmp_path: Path, organization: Organization) -> None:
+    """X48: a file whose name is no text makes the folder unreadable, in words."""
+    harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.xml")).write_bytes(samples.iso19139(1))
+    for name, more in (("registry_check", []), ("registry_import_documents", ["--harvest", harvest.uid])):
+        code, _, err = command(name, tmp_path, *more)
+        assert (code, "is not UTF-8" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [{"$date": -99999999999999}, {"$date": -62135596800001}, "9999-12-31T23:59:59-10:00", "0001-01-01T00:00+10:00"],
+)
+def test_dates_beyond_the_calendar(date: Any, tmp_path: Path, organization: Organization, client: Client) -> None:
+    """X48: a date no calendar has room for is none; the row goes in and the list can be read."""
+    row = {"_id": "A" * 17, "name": "n", "url": "http://h.example/", "organization": "PacIOOS", "last_harvest_dt": date}
+    path = file(tmp_path, "harvests.json", json.dumps([row]).encode())
+    assert command("registry_import_harvests", path)[0] == 0
+    assert "last_harvest_dt" not in client.get("/api/v1/Harvests").json()["data"][0]
+
+
+@pytest.mark.parametrize("depth", [900, 51, 49])
+def test_deep_values(depth: int, tmp_path: Path, organization: Organization) -> None:
+    """X48: a row of more than fifty levels is rejected in words, the row beside it goes in."""
+    deep = b'{"name":"Deep","x":' + b"[" * depth + b"]" * depth + b"}"
+    path = file(tmp_path, "organizations.json", b"[" + deep + b',{"name":"Flat"}]')
+    code, out, err = command("registry_import_organizations", path)
+    assert (code, "deeper than 50" in err) == ((2, True) if depth > 50 else (0, False))
+    assert out.startswith("1 created" if depth > 50 else "2 created")
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])

@@ -149,6 +149,15 @@ def test_sizes_beyond_any_file(raw: Raw, liar: Harvest) -> None:
     assert Record.objects.get().listed_size is None
 
 
+@pytest.mark.parametrize("base", ["http://[/", "http://h:port/", "mailto:a@example.org", "javascript:x", "", "//"])
+def test_bases_that_are_none(base: str, raw: Raw, liar: Harvest) -> None:
+    """X31: a `<base>` that is no address of the web counts as none."""
+    raw.put("/a.xml", samples.iso19139(1))
+    raw.put("/", page("a.xml").replace(b"<body>", f'<base href="{base}"><body>'.encode()))
+    made = run(liar)
+    assert (made.state, made.good, made.bad) == ("ok", 1, 0)
+
+
 def test_numbers_that_are_none(add_harvest: Add, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """X33: a next position that only looks like a digit is none."""
     monkeypatch.setattr(demo_source, "_next_record", lambda *_args, **_more: ' nextRecord="²"')
