@@ -5,7 +5,8 @@ of the uuid, up to --records. The indexes of search terms are dropped first: bui
 filling them would take most of the time.
 
 Two workers against one are measured twice: with all processors to both, where PostgreSQL and the store use what one
-worker leaves over, and with worker, PostgreSQL and store on one processor against two workers and the same on two.
+worker leaves over, and with worker, PostgreSQL and store on one processor against two workers and the same on two. The
+limit there is the machine's own: two processes that only deflate, a processor each, against one that does it all.
 Targets: contract 9.
 """
 
@@ -17,6 +18,8 @@ import io
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 import zlib
@@ -289,7 +292,7 @@ def report_forms(house: measure.House, worker: int, best: Limit, plain: Obvious,
 def report_scaling(house: measure.House, records: int) -> None:
     """The whole archive with one worker process and with two."""
     every = sorted(os.sched_getaffinity(0))
-    rows, runs = [], {}
+    rows, runs = [measure.Row("the machine alone, two processors against one", _two_processors(every))], {}
     for name, cores in (("all processors to both", [every, every]), ("a processor each", [every[:1], every[:2]])):
         tails = {}
         for processes in (1, 2):
@@ -302,6 +305,37 @@ def report_scaling(house: measure.House, records: int) -> None:
         rows.append(measure.Row(f"{name}: seconds behind the last part, one", tails[1]))
         rows.append(measure.Row(f"{name}: seconds behind the last part, two", tails[2]))
     measure.report(f"Full archive of {records:,} records, two worker processes against one", rows, **runs)
+
+
+_DEFLATING = """
+import os, sys
+from isal import isal_zlib
+os.sched_setaffinity(0, {int(sys.argv[1])})
+lines = b"".join(b"%d,preservedspecimen,acer rubrum,%d\\r\\n" % (n, n * n) for n in range(2_000_000))
+sys.stdout.write("ready\\n"), sys.stdout.flush(), sys.stdin.readline()
+for _ in range(int(sys.argv[2])):
+    for start in range(0, len(lines), 1 << 16):
+        isal_zlib.compress(lines[start : start + (1 << 16)], 2)
+"""
+
+
+def _two_processors(cores: list[int], rounds: int = 40) -> float:
+    """How many times as fast two processors of this machine are as one, when both are busy with memory and sums."""
+    walls = []
+    for count in (1, 2):
+        arguments = [[sys.executable, "-c", _DEFLATING, str(core), str(rounds // count)] for core in cores[:count]]
+        running = [subprocess.Popen(each, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for each in arguments]
+        ends = [(each.stdin, each.stdout, each) for each in running if each.stdin and each.stdout]
+        for _stdin, stdout, _process in ends:
+            stdout.readline()
+        begun = time.monotonic()
+        for stdin, _stdout, _process in ends:
+            stdin.close()
+        for _stdin, stdout, process in ends:
+            process.wait()
+            stdout.close()
+        walls.append(time.monotonic() - begun)
+    return walls[0] / walls[1]
 
 
 def _scaled(house: measure.House, processes: int, cores: list[int]) -> tuple[measure.Used, float]:
