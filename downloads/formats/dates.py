@@ -51,7 +51,9 @@ def moment(text: str) -> str | None:
     try:
         found = _ISO.fullmatch(text)
         parsed = _from_iso(found) if found else _from_words(text)
-    except ValueError:
+        if parsed is not None:
+            parsed.astimezone(datetime.UTC)  # neither before the year 1 nor after 9999 anywhere
+    except (ValueError, OverflowError):
         return None
     return None if parsed is None else parsed.isoformat()
 
@@ -74,7 +76,7 @@ def _zone(offset: str | None) -> datetime.timezone:
     if not offset or offset in "Zz":
         return datetime.UTC
     digits = offset[1:].replace(":", "").ljust(4, "0")
-    if int(digits[2:]) > 59:
+    if int(digits[2:]) > 59 or int(digits[:2]) > 15:  # PostgreSQL knows none beyond 15:59 either
         raise ValueError("no such offset")
     delta = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
     return datetime.timezone(-delta if offset[0] == "-" else delta)

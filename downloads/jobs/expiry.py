@@ -11,6 +11,7 @@ from django.db.models import Min, Q
 from django.utils import timezone
 
 from core import blobs, jobs
+from downloads.jobs import imports
 from downloads.jobs.build import lead
 from downloads.jobs.ingest import publish
 from downloads.models import Build, BuildPart, Claim, Download, IngestRun, StoreVersion
@@ -32,6 +33,7 @@ def sweep(run: jobs.Run) -> dict[str, Any]:
         "addresses": _erase_addresses(),
         "forgotten": _forget(),
         "pruned": _prune(),
+        "abandoned": imports.close_abandoned(),
     }
 
 

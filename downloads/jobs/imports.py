@@ -1,4 +1,4 @@
-"""The ingest job: what admin uploads and URLs become (contract 6.1)."""
+"""Runs of an ingest: the job that admin uploads and URLs become, and those of the command line (contract 6.1)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from django.db import connection, transaction
 from django.utils import timezone
 
-from core import blobs, jobs
+from core import blobs, db, jobs
 from core.models import Job
 from downloads.formats import archive_in
 from downloads.jobs import fetch, ingest
@@ -41,6 +42,51 @@ def bring_in(run: jobs.Run) -> dict[str, Any]:
     return report.to_json()
 
 
+_STOPPED = "The ingest was stopped."
+
+
+@contextlib.contextmanager
+def by_hand(source: str, opts: ingest.Options) -> Iterator[IngestRun]:
+    """A run of this process, which no job looks after: it is over when the block is, however that ends.
+
+    Its lock, held by the connection, tells whether the process still lives (`close_abandoned`).
+    """
+    with transaction.atomic():
+        run = IngestRun.objects.create(source=source[:2000], options=opts.to_json())
+        _hold(run.pk)  # before anybody can see the run
+    try:
+        yield run
+    finally:
+        _close([run.pk])
+        _let_go(run.pk)
+
+
+def close_abandoned() -> int:
+    """End the runs whose process is gone without a word; returns how many."""
+    running = IngestRun.objects.filter(state=IngestRun.State.RUNNING, job=None).values_list("pk", flat=True)
+    with transaction.atomic():
+        return _close([pk for pk in running if db.try_advisory_lock(_lock_name(pk))])
+
+
+def _close(runs: list[int]) -> int:
+    left = IngestRun.objects.filter(pk__in=runs, state=IngestRun.State.RUNNING)
+    return left.update(state=IngestRun.State.FAILED, error=_STOPPED, finished_at=timezone.now())
+
+
+def _lock_name(run: int) -> str:
+    return f"downloads.ingest.run.{run}"
+
+
+def _hold(run: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [_lock_name(run)])
+
+
+def _let_go(run: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [_lock_name(run)])
+
+
 def _place(run: jobs.Run, found: IngestRun) -> contextlib.AbstractContextManager[Any]:
     if run.params["key"]:
         return fetch.uploaded(run.params["key"], run.params["name"])
@@ -58,6 +104,6 @@ def settled(job: Job) -> None:
         return
     IngestRun.objects.filter(job=job, state=IngestRun.State.RUNNING).update(
         state=IngestRun.State.FAILED,
-        error=job.error_message or "The ingest was stopped.",
+        error=job.error_message or _STOPPED,
         finished_at=timezone.now(),
     )

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from core import blobs, jobs
 from core.models import User
-from downloads.jobs import fetch, ingest
+from downloads.jobs import fetch, imports, ingest
 from downloads.jobs.ingest import publish
 from downloads.models import Hiding, IngestRun, Recordset
 
@@ -20,8 +20,9 @@ def import_archive(
     place: str, opts: ingest.Options, *, progress: Callable[[str, int], None] = lambda _stage, _rows: None
 ) -> tuple[IngestRun, ingest.Report]:
     """Bring in the archive at a path or URL now; raises `archive_in.Unreadable` or `ingest.Refused`."""
-    run = IngestRun.objects.create(source=place[:2000], options=opts.to_json())
-    with fetch.local(place, run) as path:
+    imports.close_abandoned()
+    source = place.encode(errors="replace").decode()  # names of files need not be UTF-8
+    with imports.by_hand(source, opts) as run, fetch.local(place, run) as path:
         source_url = place if fetch.is_url(place) else ""
         return run, ingest.ingest(path, opts, run, source_url=source_url, progress=progress)
 

@@ -159,7 +159,7 @@ def test_recordsets(tmp_path: Path) -> None:
 def test_mass_delete_needs_saying_so(tmp_path: Path) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(10)))
     few = making.archive(tmp_path, making.specimens(4))
-    with pytest.raises(ingest.Refused, match="6 of the 10 rows"):
+    with pytest.raises(ingest.Refused, match="6 of the 10 records"):
         making.bring_in(few)
     assert Record.objects.filter(v_to=None).count() == 10
     assert making.latest_run().state == IngestRun.State.FAILED
@@ -225,7 +225,7 @@ def test_of_a_long_reject_the_beginning_is_kept(tmp_path: Path) -> None:
 
 def test_mostly_bad_archives_are_refused(tmp_path: Path) -> None:
     path = making.archive(tmp_path, making.specimens(2) + [{"id": "", "dwc:genus": f"g{n}"} for n in range(3)])
-    with pytest.raises(ingest.Refused, match="3 of 5 rows"):
+    with pytest.raises(ingest.Refused, match="3 of 5 rows would be rejected, more than half: 3 have no identifier"):
         making.bring_in(path)
     assert Record.objects.count() == 0
     half = making.archive(tmp_path, making.specimens(3) + [{"id": "", "dwc:genus": f"g{n}"} for n in range(3)])

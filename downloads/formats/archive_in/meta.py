@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -158,7 +158,7 @@ def _quote(element: etree._Element) -> str:
     return text
 
 
-def _columns(element: etree._Element, limit: int) -> tuple[Column, ...]:
+def _columns(element: etree._Element, limits: sources.Limits) -> tuple[Column, ...]:
     columns = tuple(
         Column(
             index=_number(field, "index"),
@@ -167,11 +167,18 @@ def _columns(element: etree._Element, limit: int) -> tuple[Column, ...]:
         )
         for field in _children(element, "field")
     )
-    if len(columns) > limit or any((column.index or 0) > limit for column in columns):
-        raise sources.Unreadable(f"A file of the archive has more than {limit} columns.")
+    if len(columns) > limits.columns or any((column.index or 0) > limits.columns for column in columns):
+        raise sources.Unreadable(f"A file of the archive has more than {limits.columns} columns.")
+    check_names([column.name for column in columns], limits)
     if any(not column.name for column in columns):
         raise sources.Unreadable("The descriptor meta.xml has a field without a term.")
     return columns
+
+
+def check_names(names: Iterable[str], limits: sources.Limits) -> None:
+    """Refuse names of columns (or of row types, which become columns) that are too long."""
+    if any(len(name) > limits.name for name in names):
+        raise sources.Unreadable(f"A column of the archive has a name of more than {limits.name} characters.")
 
 
 def _files(element: etree._Element, folder: str, names: set[str]) -> tuple[str, ...]:
@@ -192,6 +199,7 @@ def _table(element: etree._Element, folder: str, names: set[str], limits: source
     is_core = _local(element) == "core"
     row_type = (element.get("rowType") or "").strip()
     id_element = next(_children(element, "id" if is_core else "coreid"), None)
+    check_names([row_type], limits)
     line_end = (element.get("linesTerminatedBy") or "\n").replace("\\r", "\r").replace("\\n", "\n")
     return Table(
         role=role_of(row_type),
@@ -204,7 +212,7 @@ def _table(element: etree._Element, folder: str, names: set[str], limits: source
         header_lines=_number(element, "ignoreHeaderLines") or 0,
         id_index=None if id_element is None else _number(id_element, "index"),
         is_core=is_core,
-        columns=_columns(element, limits.columns),
+        columns=_columns(element, limits),
     )
 
 

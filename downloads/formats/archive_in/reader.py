@@ -34,7 +34,8 @@ class Archive(sources.Closing):
     """An opened archive.
 
     `tables` are a provider's; `pairs` are set instead when the archive is a download of this service or of iDigBio,
-    whose raw files are the source and whose `coreid` is the uuid. `name` is the file's own name.
+    whose raw files are the source and whose `coreid` is the uuid: of records where `core` is "records" or, as iDigBio
+    writes them, the descriptor names no core. `name` is the file's own name.
     """
 
     source: sources.Source
@@ -46,6 +47,7 @@ class Archive(sources.Closing):
     eml: str
     tables: list[meta.Table]
     pairs: list[Pair]
+    core: meta.Role | None
 
     def rows(self, table: meta.Table) -> Iterator[rows.Row | rows.Problem]:
         """Every row of the table's files, in order."""
@@ -87,6 +89,7 @@ def _archive(source: sources.Source, limits: sources.Limits, path: Path) -> Arch
         eml=eml.decode("utf-8", "replace").replace("\0", ""),
         tables=tables,
         pairs=_pairs(tables),
+        core=next((table.role for table in tables if table.is_core), None),
         **facts,
     )
 

@@ -165,9 +165,8 @@ def header_name(cell: str) -> str:
     return f"dwc:{name}"
 
 
-def _header_columns(cells: list[str], limit: int, *, is_curie: bool) -> tuple[meta.Column, ...]:
-    if len(cells) > limit:
-        raise sources.Unreadable(f"A file of the archive has more than {limit} columns.")
+def _header_columns(cells: list[str], limits: sources.Limits, *, is_curie: bool) -> tuple[meta.Column, ...]:
+    meta.check_names(cells, limits)
     cells = [_SURROGATE.sub("\ufffd", cell) for cell in cells]
     name = (lambda cell: cell.strip()) if is_curie else header_name
     return tuple(meta.Column(index=i, name=name(cell), default="") for i, cell in enumerate(cells) if cell.strip())
@@ -222,7 +221,7 @@ class Reader:
             raise sources.Unreadable(f"A file of the archive has more than {self._limits.columns} columns.")
         columns = self._table.columns
         if columns is None:
-            columns = _header_columns(first, self._limits.columns, is_curie=self._table.has_curie_header)
+            columns = _header_columns(first, self._limits, is_curie=self._table.has_curie_header)
             columns = tuple(column for column in columns if column.name not in {"id", "coreid"})
         return _Plan(self._table, columns, first)
 

@@ -38,7 +38,10 @@ class Unreadable(errors.Invalid):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Ceilings of contract 6.3, in bytes unless named otherwise."""
+    """Ceilings of contract 6.3, in bytes unless named otherwise.
+
+    `name` is the longest name of a column, in characters: it becomes a word of the index, which holds 2 KB.
+    """
 
     packed: int = 10 * GIB
     unpacked: int = 100 * GIB
@@ -47,6 +50,7 @@ class Limits:
     row: int = MIB
     cell: int = 256 * KIB
     columns: int = 1_000
+    name: int = 500
     xml: int = 10 * MIB
 
 

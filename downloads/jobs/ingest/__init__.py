@@ -24,6 +24,8 @@ __all__ = ["Options", "Refused", "Report", "ingest"]
 
 Progress = Callable[[str, int], None]
 Publishing = Callable[[Report], AbstractContextManager[Any]]
+_KEPT_OF_REFUSED = 1000
+"""Rejected rows that are kept of an archive that is refused for their number: enough to see what is wrong."""
 
 
 def ingest(
@@ -45,7 +47,7 @@ def ingest(
             report = _ingest(archive, opts, run, source_url, progress, publishing)
     except (archive_in.Unreadable, Refused) as fault:
         run.state, run.error, run.finished_at = IngestRun.State.FAILED, fault.message[:1000], timezone.now()
-        run.save(update_fields=["state", "error", "finished_at"])
+        run.save(update_fields=["state", "error", "finished_at", "report"])
         raise
     finally:
         stage.drop()
@@ -67,10 +69,12 @@ def _ingest(
     with _exclusive():
         report = resolve.resolve(staged.recordsets, staged.roles, opts)
         report.read = staged.read
-        if report.rejects * 2 > max(report.read, 1):
-            raise Refused(
-                f"{report.rejects} of {report.read} rows would be rejected, more than half.", code="too_many_rejects"
-            )
+        run.report = report.to_json()  # of what is refused, too: it tells why
+        try:
+            resolve.refuse(report, staged.recordsets, opts)
+        except Refused:
+            publish.save_rejects(run.pk, most=_KEPT_OF_REFUSED)
+            raise
         if opts.dry_run:
             _finish(run, report, staged)
             return report

@@ -45,7 +45,8 @@ def _text(raw: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _kept(identifier: str) -> str:
+def kept(identifier: str) -> str:
+    """An identifier as it is stored and compared."""
     identifier = identifier.replace("\ufeff", "").strip().lower()
     if len(identifier) <= _LONGEST:
         return identifier
@@ -56,7 +57,7 @@ def record_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
     """Identifiers of a record row, the best first."""
     found = [_text(raw, "idigbio:recordId", "idigbio:recordID")]
     found += [f"{recordset}\\{local}" for name in ("dwc:occurrenceID", "id") if (local := _text(raw, name))]
-    return list(dict.fromkeys(_kept(each) for each in found if each))
+    return list(dict.fromkeys(kept(each) for each in found if each))
 
 
 def media_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
@@ -64,7 +65,7 @@ def media_identifiers(raw: Mapping[str, Any], recordset: str) -> list[str]:
     found = [_text(raw, "idigbio:recordId", "idigbio:recordID"), _text(raw, "ac:providerManagedID")]
     if local := _text(raw, "dcterms:identifier"):
         found.append(f"{recordset}\\media\\{local}")
-    return list(dict.fromkeys(_kept(each) for each in found if each))
+    return list(dict.fromkeys(kept(each) for each in found if each))
 
 
 def given_uuid(raw: Mapping[str, Any]) -> uuid.UUID | None:

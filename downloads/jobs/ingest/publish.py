@@ -111,15 +111,18 @@ def _add_column_set(kind: str, set_version: int, names: list[str], version: int)
         RawColumnSet.objects.create(kind=kind, version=version, names=names)
 
 
-def save_rejects(run_id: int) -> None:
-    """Keep the rows set aside with their run; of a row, at most 8 KB (no character takes more than four bytes)."""
+def save_rejects(run_id: int, *, most: int | None = None) -> None:
+    """Keep the rows set aside (or the first ones) with their run; of a row, at most 8 KB.
+
+    No character takes more than four bytes.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO downloads_rejectedrow (run_id, file, line, reason, message, row) "
             "SELECT %s, left(file, 300), line, reason, left(message, 500), "
             "CASE WHEN octet_length(row) <= 8192 THEN row ELSE left(row, 2048) END "
-            "FROM stage_reject ORDER BY file, line",
-            [run_id],
+            "FROM stage_reject ORDER BY file, line LIMIT %s",
+            [run_id, most],
         )
 
 

@@ -18,6 +18,7 @@ from django.db import connection
 from core import db
 from downloads.formats import cells, normalise, terms, words
 from downloads.jobs.ingest import crew
+from downloads.jobs.ingest import trusted as trusted_index
 from downloads.models import store
 
 _BATCH: Final = 1000
@@ -174,9 +175,15 @@ class Renderer:
     def _index(
         self, known: dict[str, str], ids: list[str], raw: dict[str, Any], others: list[str], trusted: str, etag: str
     ) -> dict[str, Any]:
-        """All index terms of a row, links included."""
-        if trusted:
-            index = orjson.loads(trusted) | known | {"etag": etag}
+        """All index terms of a row, links included.
+
+        `trusted` is "" where they are to be made from `raw`, else JSON of those of a download archive, or the finished
+        line of the row's version before.
+        """
+        if trusted.startswith(","):  # only its links have changed
+            index = trusted_index.of_line(self._kind, trusted) | known | {"etag": etag, "datemodified": self._modified}
+        elif trusted:
+            index = trusted_index.loaded(trusted) | known | {"etag": etag}
             index.setdefault("datemodified", self._modified)
         else:
             index = self._make(raw, **known, modified=self._modified, record_ids=ids, fingerprint=etag)
@@ -199,7 +206,7 @@ class Renderer:
 
 _FETCH = """
 SELECT t.uuid::text, t.recordset::text, coalesce(s.ids, to_json(c.t_recordids)::text, '[]'),
-    coalesce(s.raw, c.raw::text), t.others::text[], coalesce(s.trusted, ''), coalesce(s.etag, c.etag)
+    coalesce(s.raw, c.raw::text), t.others::text[], coalesce(s.trusted, c.line_index), coalesce(s.etag, c.etag)
 FROM todo_{kind} t
 LEFT JOIN stage_{kind} s ON s.n = t.n
 LEFT JOIN {table} c ON t.n IS NULL AND c.uuid = t.uuid AND c.v_to = %s

@@ -19,6 +19,7 @@ from django.db import connection
 from downloads.jobs.ingest import options
 
 _STORE = {"record": "downloads_record", "media": "downloads_mediarecord"}
+_CALLED = {"record": "records", "media": "media records"}
 
 _KNOWN = """
 CREATE TEMP TABLE id_{kind} AS
@@ -58,7 +59,8 @@ UPDATE known_media k SET reason = 'orphan_extension'
         AND NOT EXISTS (SELECT 1 FROM known_record r WHERE r.ref = k.ref AND r.reason IS NULL);
 INSERT INTO stage_reject (file, line, reason, message, row)
     SELECT o.file, o.line, 'orphan_extension', 'The row belongs to no record of the archive.', left(o.raw, 8192)
-    FROM stage_other o WHERE NOT EXISTS (SELECT 1 FROM known_record r WHERE r.ref = o.ref AND r.reason IS NULL);
+    FROM stage_other o
+    WHERE o.ref = '' OR NOT EXISTS (SELECT 1 FROM known_record r WHERE r.ref = o.ref AND r.reason IS NULL);
 """
 
 _REJECTS = """
@@ -147,12 +149,15 @@ ANALYZE todo_{kind} (k, n, uuid, what);
 
 
 def resolve(recordsets: Iterable[uuid.UUID], roles: set[str], opts: options.Options) -> options.Report:
-    """Make the tables above and count what would happen; raises `Refused` where the limits of 6.1 and 6.3 say so."""
+    """Make the tables above and count what would happen."""
     report = options.Report(dry_run=opts.dry_run, recordsets=sorted(map(str, recordsets)))
     with connection.cursor() as cursor:
         for kind, store in _STORE.items():
             cursor.execute(_KNOWN.format(kind=kind, store=store))
         cursor.execute(_ORPHANS)
+        report.attached = -cursor.rowcount
+        cursor.execute("SELECT count(*) FROM stage_other")
+        report.attached += cursor.fetchone()[0]
         for kind in _STORE:
             cursor.execute(_REJECTS.format(kind=kind))
         for kind, store in _STORE.items():
@@ -163,8 +168,18 @@ def resolve(recordsets: Iterable[uuid.UUID], roles: set[str], opts: options.Opti
         for kind, other in (("record", "media"), ("media", "record")):
             cursor.execute(_TODO.format(kind=kind, other=other, store=_STORE[kind]))
         _count(cursor, report)
-        _refuse_mass_delete(cursor, recordsets, opts)
     return report
+
+
+def refuse(report: options.Report, recordsets: Iterable[uuid.UUID], opts: options.Options) -> None:
+    """Raise `Refused` where the limits of 6.1 and 6.3 say so."""
+    if report.rejects * 2 > max(report.read, 1):
+        raise options.Refused(
+            f"{report.rejects:,} of {report.read:,} rows would be rejected, more than half: {report.reasons()}.",
+            code="too_many_rejects",
+        )
+    with connection.cursor() as cursor:
+        _refuse_mass_delete(cursor, recordsets, opts)
 
 
 def _count(cursor: Any, report: options.Report) -> None:
@@ -199,7 +214,7 @@ def _refuse_mass_delete(cursor: Any, recordsets: Iterable[uuid.UUID], opts: opti
         gone, there = cursor.fetchone()
         if gone * 2 > there:
             raise options.Refused(
-                f"The archive lacks {gone} of the {there} rows of this kind in the store, more than half; "
-                "say --allow-mass-delete if that is meant.",
+                f"The archive lacks {gone:,} of the {there:,} {_CALLED[kind]} in the store, more than half; "
+                "ingest it with allow mass delete (--allow-mass-delete) if that is meant.",
                 code="mass_delete",
             )

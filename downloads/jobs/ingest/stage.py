@@ -33,6 +33,21 @@ CREATE TEMP TABLE stage_reject (file text, line bigint, reason text, message tex
 """
 # They are written and read once: to compress them, or to sort by the rules of a language, costs more than it saves.
 _STORAGE = "ALTER TABLE {table} ALTER COLUMN raw SET STORAGE EXTERNAL"
+_OVERLONG = """
+WITH long AS (
+    SELECT ref FROM stage_other WHERE ref <> '' GROUP BY ref HAVING sum(octet_length(raw)) > %(limit)s
+), counted AS (
+    SELECT o.ctid AS place, sum(octet_length(o.raw)) OVER (PARTITION BY o.ref ORDER BY o.file, o.line, o.ctid) AS size
+    FROM stage_other o JOIN long USING (ref)
+), gone AS (
+    DELETE FROM stage_other o USING counted c WHERE o.ctid = c.place AND c.size > %(limit)s
+    RETURNING o.file, o.line, o.raw
+)
+INSERT INTO stage_reject (file, line, reason, message, row)
+    SELECT file, line, 'row_too_long', format('The rows attached to one record are longer than %%s bytes.', %(limit)s),
+        left(raw, 8192) FROM gone
+"""
+"""A record and what is attached to it are one row of the store: that stays as short as any other."""
 _COLUMNS = ("n", "file", "line", "ref", "uuid", "is_given", "recordset", "ids", "etag", "trusted", "raw")
 _REJECT_COLUMNS = ("file", "line", "reason", "message", "row")
 Check = Callable[[int], None]
@@ -84,6 +99,7 @@ class Stage:
         has_other = bool(by_role["other"])
         if has_other:
             with connection.cursor() as cursor:
+                cursor.execute(_OVERLONG, {"limit": self.archive.limits.row})
                 cursor.execute("CREATE INDEX ON stage_other (ref); ANALYZE stage_other (ref)")
         for role in ("records", "media"):
             self.recordsets.add(self.recordset)
@@ -150,7 +166,7 @@ class Stage:
 
     def _attached(self, batch: list[tuple[Any, Any]]) -> dict[str, dict[str, list[dict[str, str]]]]:
         """Core id → extension type → its rows, for the records of one batch."""
-        ids = [row.id for row, _index in batch if isinstance(row, archive_in.Row)]
+        ids = [row.id for row, _index in batch if isinstance(row, archive_in.Row) and row.id]
         with connection.cursor() as cursor:
             cursor.execute("SELECT ref, type, raw FROM stage_other WHERE ref = ANY(%s) ORDER BY file, line", [ids])
             found: dict[str, dict[str, list[dict[str, str]]]] = {}
@@ -199,7 +215,7 @@ class Stage:
             _json(raw),
         ]
         if role == "media":
-            values.append(_json(_references(raw, named, row.id if self.archive.pairs else "")))
+            values.append(_json(_references(raw, named, self._core_uuid(row, given))))
         return ("\t".join(map(_escaped, values)) + "\n").encode()
 
     def _recordset(self, role: str, named: dict[str, str]) -> uuid.UUID:
@@ -216,9 +232,20 @@ class Stage:
         of = identity.record_identifiers if role == "records" else identity.media_identifiers
         if not self.archive.pairs:
             return identity.given_uuid(raw), of(raw, recordset)
-        identifiers = trusted.record_ids(named) or of(raw, recordset)
-        said = named.get("idigbio:uuid", "") or (row.id if role == "records" else "")
-        return identity.as_uuid(said) or identity.given_uuid(raw), identifiers
+        stated = [identifier for each in trusted.record_ids(named) if (identifier := identity.kept(each))]
+        identifiers = stated or of(raw, recordset)
+        said = named.get("idigbio:uuid", "")
+        if not said and role == (self.archive.core or "records"):
+            said = row.id
+        found = identity.as_uuid(said) or identity.given_uuid(raw)
+        if found is None and role == "records":  # it is a part of a download: by other names it would be other records
+            raise archive_in.Unreadable("The archive does not say the uuids of its records (idigbio:uuid).")
+        return found, identifiers
+
+    def _core_uuid(self, row: archive_in.Row, own: uuid.UUID | None) -> str:
+        """The uuid of the record a media row of a download archive stands below, if it stands below one."""
+        is_below = self.archive.pairs and (self.archive.core or "records") == "records"
+        return row.id if is_below and identity.as_uuid(row.id) != own else ""
 
     def _count(self) -> None:
         self.read += 1

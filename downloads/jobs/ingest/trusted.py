@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from downloads.formats import terms
+from downloads.formats import dates, terms
 
 _LINKED = frozenset({"hasImage", "hasMedia", "mediarecords", "hasSpecimen", "records"})
 _TABLES = {
     "records": {term.header: term for term in terms.RECORD_TERMS},
     "media": {term.header: term for term in terms.MEDIA_TERMS},
 }
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_LARGEST_INTEGER: Final = 2**53
+_CELL = re.compile(r',(?:"((?:[^"]+|"")*)"|([^,"]*))')
+"""A cell of a finished line, behind its comma."""
 
 
 def index(role: str, cells: Mapping[str, str]) -> dict[str, Any]:
@@ -32,6 +37,23 @@ def index(role: str, cells: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def of_line(role: str, line: str) -> dict[str, Any]:
+    """The same of a row's finished line (`formats.cells.index_line`): what the store holds, trusted or computed."""
+    found = (match[2] or (match[1] or "").replace('""', '"') for match in _CELL.finditer(line.removesuffix("\r\n")))
+    return _with_tuple(index(role, {header: cell for header, cell in zip(_TABLES[role], found, strict=True) if cell}))
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """What `index` gave, back from JSON."""
+    return _with_tuple(orjson.loads(text))
+
+
+def _with_tuple(found: dict[str, Any]) -> dict[str, Any]:
+    if "geopoint" in found:
+        found["geopoint"] = tuple(found["geopoint"])
+    return found
+
+
 def record_ids(cells: Mapping[str, str]) -> list[str]:
     """The identifiers an archive states for a row."""
     return _strings(cells.get("idigbio:recordIds", ""))
@@ -43,7 +65,9 @@ def _value(term: terms.Term, cell: str) -> Any:
             return _number(cell)
         case "int":
             number = _number(cell)
-            return None if number is None else int(number)
+            return None if number is None or abs(number) > _LARGEST_INTEGER else int(number)
+        case "date":
+            return cell if _DATE.fullmatch(cell) and dates.moment(cell) else dates.moment(cell)
         case "bool":
             return {"true": True, "false": False}.get(cell.lower())
         case "list":
@@ -71,7 +95,7 @@ def _loaded(cell: str) -> Any:
 
 def _strings(cell: str) -> list[str]:
     value = _loaded(cell)
-    return [str(each) for each in value] if isinstance(value, list) else []
+    return [str(each).replace("\0", "") for each in value] if isinstance(value, list) else []
 
 
 def _point(cell: str) -> list[float] | None:

@@ -80,7 +80,8 @@ class Command(BaseCommand):
         return progress
 
     def _say(self, report: ingest.Report) -> None:
-        for name in ("read", "added", "changed", "unchanged", "removed", "restored", "links"):
+        self.stdout.write(report.sentence())
+        for name in ("read", "added", "changed", "unchanged", "restored", "attached", "removed", "links"):
             self.stdout.write(f"{name}: {getattr(report, name)}")
         for reason, count in sorted(report.rejected.items()):
             self.stdout.write(f"rejected, {reason}: {count}")

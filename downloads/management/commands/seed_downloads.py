@@ -27,8 +27,5 @@ class Command(BaseCommand):
             opts = ingest.Options(keep_missing=not options["reset"], allow_mass_delete=options["reset"])
             for provider, path in made:
                 _run, report = services.import_archive(str(path), opts)
-                self.stdout.write(
-                    f"{provider.title}: {report.read} read, {report.added} added, {report.changed} changed, "
-                    f"{report.unchanged} unchanged, {report.removed} removed, {report.rejects} rejected"
-                )
+                self.stdout.write(f"{provider.title}: {report.sentence()}")
         rerender.rerender()  # later archives have brought new raw columns
