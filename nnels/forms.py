@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 
 from core import errors
 from nnels import models
 from nnels.formats import dates, isbn, languages, metadata, recognise
 from nnels.services import files
+
+_SUMMARY = "accessibilitySummary"
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class LinesField(forms.CharField):
@@ -23,20 +28,38 @@ class LinesField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         if isinstance(value, list):
             return value
-        return metadata.unique((value or "").splitlines())
+        lines = [line for line in map(metadata.clean, (value or "").splitlines()) if line]
+        if len(lines) > metadata.LIST_LENGTH:
+            raise forms.ValidationError(f"At most {metadata.LIST_LENGTH} lines can be kept, not {len(lines)}.")
+        for line in lines:
+            if len(line) > metadata.VALUE_LENGTH:
+                told = f"“{line[:30]}…” has {len(line)} characters; {metadata.VALUE_LENGTH} can be kept."
+                raise forms.ValidationError(told)
+        return metadata.unique(lines)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.to_python(initial or "") != self.to_python(data))
 
 
+class TypedJSONField(forms.JSONField):
+    """JSON that is shown again the way it was typed: a lone surrogate behind an escape could not be written out."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return InvalidJSONInput(data or "")
+
+
 class ItemForm(forms.ModelForm[models.Item]):
     """A title; lists are one value per line."""
 
-    creators = LinesField(required=False)
-    languages = LinesField(required=False, help_text="ISO 639-2, 639-1 or BCP 47 codes")
-    isbn = LinesField(required=False, label="ISBN")
-    subjects = LinesField(required=False)
-    narrators = LinesField(required=False)
+    creators = LinesField(required=False, help_text="one per line")
+    languages = LinesField(required=False, help_text="ISO 639-2, 639-1 or BCP 47 codes, one per line")
+    isbn = LinesField(required=False, label="ISBN", help_text="one per line")
+    subjects = LinesField(required=False, help_text="one per line")
+    narrators = LinesField(required=False, help_text="one per line")
+    accessibility = TypedJSONField(
+        required=False,
+        help_text='words of schema.org, such as {"accessMode": ["textual"], "accessibilitySummary": "…"}',
+    )
 
     class Meta:
         model = models.Item
@@ -45,6 +68,9 @@ class ItemForm(forms.ModelForm[models.Item]):
             "publisher_place", "narrators", "narration", "duration", "series", "edition", "audience", "rights",
             "accessibility", "published",
         ]  # fmt: skip
+        help_texts: ClassVar[dict[str, str]] = {
+            "published_date": "YYYY, YYYY-MM or YYYY-MM-DD",
+        }
 
     def clean_isbn(self) -> list[str]:
         """Thirteen digits each."""
@@ -79,11 +105,15 @@ class ItemForm(forms.ModelForm[models.Item]):
         if not isinstance(said, dict):
             raise forms.ValidationError("An object is expected.")
         for name, value in said.items():
-            is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
-            if not (name in metadata.ACCESSIBILITY_LISTS and is_list) and not (
-                name == "accessibilitySummary" and isinstance(value, str)
-            ):
-                raise forms.ValidationError(f"{name} cannot be that.")
+            if name != _SUMMARY and name not in metadata.ACCESSIBILITY_LISTS:
+                known = ", ".join((*metadata.ACCESSIBILITY_LISTS, _SUMMARY))
+                raise forms.ValidationError(f"{name} is not known; there are {known}.")
+            if name == _SUMMARY and not isinstance(value, str):
+                raise forms.ValidationError(f"{name} is a text.")
+            if name != _SUMMARY and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+                raise forms.ValidationError(f"{name} is a list of texts.")
+            if _UNSTORABLE.search("".join(value)):
+                raise forms.ValidationError(f"{name} holds characters that cannot be stored.")
         return said
 
 
@@ -123,6 +153,13 @@ class ImportForm(forms.ModelForm[models.ImportRun]):
     class Meta:
         model = models.ImportRun
         fields: ClassVar[list[str]] = ["folder"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            files.import_root()
+        except errors.Invalid as fact:
+            self.fields["folder"].help_text = f"{fact.message} Until it is, nothing can be imported here."
 
     def clean_folder(self) -> str:
         """A folder that is there."""

@@ -129,6 +129,10 @@ class ImportRunAdmin(staff.ReadOnly, admin.ModelAdmin[models.ImportRun]):
     list_select_related = ("who",)
     search_fields = ("folder", "who__username")
     actions = ("cancel",)
+    shown = (
+        "folder", "who", "state", "error", "started_at", "finished_at", "created_count", "updated_count",
+        "unchanged_count", "rejected_count", "report", "job_id",
+    )  # fmt: skip
 
     @admin.display(description="report")
     def report(self, run: models.ImportRun) -> str:
@@ -170,7 +174,15 @@ class ImportRunAdmin(staff.ReadOnly, admin.ModelAdmin[models.ImportRun]):
         return super().get_form(request, obj, change, **kwargs) if obj else own_forms.ImportForm
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return super().get_fields(request, obj) if obj else ("folder", "rights", "is_published")
+        return self.shown if obj else ("folder", "rights", "is_published")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.shown if obj else ()
+
+    def response_add(self, request: HttpRequest, obj: models.ImportRun, post_url_continue: Any = None) -> HttpResponse:
+        """Where to see how far it is, instead of Django's words for a row that was filled in."""
+        self.message_user(request, f"The import of {obj.folder} was asked for. Load this list again to see its state.")
+        return redirect("admin:nnels_importrun_changelist")
 
     def save_model(self, request: HttpRequest, obj: models.ImportRun, form: Any, change: bool) -> None:
         run = files.request_import(

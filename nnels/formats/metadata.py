@@ -11,6 +11,8 @@ from nnels.formats import dates, isbn, languages
 LABEL_LENGTH = 255
 DESCRIPTION_LENGTH = 100_000
 LIST_LENGTH = 200
+#: characters of one creator, subject or narrator: an index takes no entry beyond some 2,700 bytes
+VALUE_LENGTH = 500
 
 # Namespace of UUIDs derived from other identifiers, ISBNs and paths (UUIDv5, RFC 9562): a re-run finds its title.
 NAMESPACE = uuids.uuid5(uuids.NAMESPACE_URL, "urn:quincunx:nnels")
@@ -134,8 +136,8 @@ def clean(text: str | None) -> str:
 
 
 def unique(values: list[str]) -> list[str]:
-    """Cleaned, non-empty, without repeats, at most `LIST_LENGTH`."""
-    return list(dict.fromkeys(value for value in map(clean, values) if value))[:LIST_LENGTH]
+    """Cleaned, non-empty, without repeats, at most `LIST_LENGTH` of `VALUE_LENGTH` characters."""
+    return list(dict.fromkeys(value[:VALUE_LENGTH] for value in map(clean, values) if value))[:LIST_LENGTH]
 
 
 def strip_tags(html: str) -> str:

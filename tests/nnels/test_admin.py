@@ -273,3 +273,59 @@ def test_import_runs_page(client: Any, operator: User, tmp_path: pathlib.Path, s
     operator.is_superuser = False
     operator.save()
     assert client.get(f"/admin/nnels/importrun/{first.pk}/report/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("creators", "x" * 600, "has 600 characters; 500 can be kept."),
+        ("subjects", "\n".join(map(str, range(201))), "At most 200 lines can be kept, not 201."),
+        ("accessibility", '{"accessibilitySummary": "\\u0000"}', "holds characters that cannot be stored."),
+        ("accessibility", '{"accessibilitySummary": "\\ud800"}', "holds characters that cannot be stored."),
+        ("accessibility", '{"accessMode": "textual"}', "accessMode is a list of texts."),
+        ("accessibility", '{"accessibilitySummary": ["x"]}', "accessibilitySummary is a text."),
+        ("accessibility", '{"mood": "x"}', "mood is not known; there are accessMode, "),
+    ],
+)
+def test_what_cannot_be_stored_is_told_at_its_field(
+    client: Any, operator: User, field: str, value: str, told: str
+) -> None:
+    """N51: nothing typed is lost to an error page, cut or dropped without a word."""
+    upload = SimpleUploadedFile("x.epub", shelf.simple_epub("X"))
+    sent = {**ITEM, "uuid": str(house.MOBY_UUID), "files-0-upload": upload, field: value}
+    response = client.post("/admin/nnels/item/add/", sent)
+    assert response.status_code == 200
+    form = response.context["adminform"].form
+    assert list(form.errors) == [field]
+    assert told in form.errors[field][0]
+    assert form[field].value() == value
+    assert not models.Item.objects.exists()
+
+
+def test_names_as_long_as_they_may_be(client: Any, operator: User) -> None:
+    """N51: what the form takes the indexes take, in any script."""
+    upload = SimpleUploadedFile("x.epub", shelf.simple_epub("X"))
+    long = "".join(chr(0x20000 + number) for number in range(500))
+    sent = {**ITEM, "uuid": str(house.MOBY_UUID), "files-0-upload": upload}
+    assert client.post("/admin/nnels/item/add/", {**sent, "creators": long, "subjects": long}).status_code == 302
+    assert models.Item.objects.get().creators == [long]
+
+
+def test_the_page_of_an_import_leads_to_its_report(client: Any, operator: User) -> None:
+    """N51: a run's page has the way to its report, not a key of the store."""
+    run = models.ImportRun.objects.create(folder="/books", state="succeeded", report_key="nnels/reports/x/report.csv")
+    page = client.get(f"/admin/nnels/importrun/{run.pk}/change/").content.decode()
+    assert f'<a href="/admin/nnels/importrun/{run.pk}/report/">report.csv</a>' in page
+    assert run.report_key not in page
+
+
+def test_an_import_says_what_to_do_next(client: Any, operator: User, tmp_path: pathlib.Path, settings: Any) -> None:
+    """N51: without a root the form says so before it is sent; with one the list says how to follow the import."""
+    settings.NNELS_IMPORT_ROOT = ""
+    page = client.get("/admin/nnels/importrun/add/").content.decode()
+    assert "NNELS_IMPORT_ROOT is not set. Until it is, nothing can be imported here." in page
+    settings.NNELS_IMPORT_ROOT = str(tmp_path)
+    (tmp_path / "books").mkdir()
+    assert "is not set" not in client.get("/admin/nnels/importrun/add/").content.decode()
+    listed = client.post("/admin/nnels/importrun/add/", {"folder": "books", "rights": ""}, follow=True)
+    assert "books was asked for. Load this list again to see its state." in listed.content.decode()
