@@ -1,6 +1,7 @@
 """The form of `/downloads/` (contract §7): its fields, and the query they spell."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +32,7 @@ _FORMS = {
     "parquet": "Parquet, records only",
     "geojson": "GeoJSON, records with a point",
 }
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 
 def _degrees(label: str, most: int) -> forms.FloatField:
@@ -94,6 +96,11 @@ class Order(forms.Form):
         edges = [cleaned.get(name) for name in ("north", "south", "west", "east")]
         if any(edge is not None for edge in edges) and any(edge is None for edge in edges):
             self.add_error("north", "A box needs all four edges.")
+        elif edges[0] is not None and edges[0] < (edges[1] or 0):
+            self.add_error("south", "The south edge lies north of the north edge.")
+        first, last = (str(cleaned.get(name, "")).strip() for name in ("date_from", "date_to"))
+        if _DATE.fullmatch(first) and _DATE.fullmatch(last) and last < first[: len(last)]:
+            self.add_error("date_to", "This is before “Collected from”; nothing would be found.")
         return cleaned
 
     def values(self) -> dict[str, Any]:

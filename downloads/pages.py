@@ -170,6 +170,7 @@ def download(request: HttpRequest, ident: str) -> HttpResponseBase:
         "refresh": None if body["complete"] or "still" in request.GET else REFRESH,
         "may_cancel": not body["complete"] and bool(_token(request, str(found.uuid))),
         "citations": list(citation.FORMATS),
+        "again": forms.initial(asked.seven) if asked else {},
     }
     return render(request, "downloads/download.html", context)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -17,6 +17,7 @@ from downloads.admin.lists import BigList, one_of
 from downloads.models import IngestRun, RejectedRow
 
 _RUNS_OFFERED = 50
+_REFRESH_SECONDS = 3
 _LONGEST_ID = 18
 """Digits that a 64-bit id can always hold; int() refuses thousands of them."""
 _COLUMNS = ("run_id", "file", "line", "reason", "message", "row")
@@ -30,6 +31,17 @@ class IngestRuns(BigList):
     list_select_related = ("job",)
     exclude = ("report",)
     readonly_fields = ("stage", "counts")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page of a run; while it is active it looks again by itself."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        shown = getattr(response, "context_data", None) or {}
+        run = shown.get("original")
+        if run is not None and run.state == IngestRun.State.RUNNING:
+            response["Refresh"] = str(_REFRESH_SECONDS)
+        return response
 
     @admin.display(description="stage")
     def stage(self, run: IngestRun) -> str:

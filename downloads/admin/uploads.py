@@ -29,7 +29,9 @@ class UploadForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
-        if bool(values.get("file")) == bool(values.get("url")):
+        if values.get("file") and values.get("url"):
+            raise forms.ValidationError("Give a file or a URL, not both.")
+        if not (values.get("file") or values.get("url") or {"file", "url"} & set(self.errors)):
             raise forms.ValidationError("Give a file or a URL.")
         return values
 
@@ -50,7 +52,10 @@ def page(view: admin.ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
             file or form.cleaned_data["url"], form.options(), name=file.name if file else "", user=user
         )
         view.log_addition(request, run, "upload")
-        view.message_user(request, "The archive is being read; this page shows how far it is.")
+        view.message_user(
+            request,
+            "The archive is being read; this page shows how far it is, and looks again by itself until it is done.",
+        )
         return HttpResponseRedirect(reverse("admin:downloads_ingestrun_change", args=[run.pk]))
     context = {**view.admin_site.each_context(request), "form": form, "title": "Upload archive", "opts": view.opts}
     return TemplateResponse(request, "downloads/admin/upload.html", context)

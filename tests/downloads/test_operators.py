@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -256,3 +257,32 @@ def test_addresses_are_erased_after_thirty_days(acers: Path) -> None:
         jobs.run(job.pk)
         assert download.claims.get().address == address
     assert io.BytesIO(making.content(download)).read(2) == b"PK"
+
+
+@pytest.mark.parametrize(
+    ("file", "url", "told"),
+    [
+        (None, "", {"__all__": ["Give a file or a URL."]}),
+        (b"id\nx\n", "https://example.org/a.zip", {"__all__": ["Give a file or a URL, not both."]}),
+        (None, "nonsense", {"url": ["Enter a valid URL."]}),
+        (b"", "", {"file": ["The submitted file is empty."]}),
+    ],
+)
+def test_the_upload_form_names_one_fault_once(
+    operator: Client, file: bytes | None, url: str, told: dict[str, list[str]]
+) -> None:
+    """D50: the fault at its field and no second one that follows from it."""
+    sent: dict[str, Any] = {"url": url, "name": "kept"}
+    if file is not None:
+        sent["file"] = SimpleUploadedFile("x.csv", file)
+    answer = operator.post("/admin/downloads/recordset/upload/", sent)
+    assert answer.context["form"].errors == told
+    assert 'value="kept"' in answer.content.decode()
+
+
+def test_the_page_of_an_ingest_looks_again_until_it_is_done(operator: Client) -> None:
+    """D50: a run that is active has a page that renews itself."""
+    run = IngestRun.objects.create(source="x.zip")
+    assert operator.get(f"/admin/downloads/ingestrun/{run.pk}/change/")["Refresh"] == "3"
+    IngestRun.objects.update(state=IngestRun.State.DONE)
+    assert "Refresh" not in operator.get(f"/admin/downloads/ingestrun/{run.pk}/change/")

@@ -162,6 +162,9 @@ def test_estimate(client: Client) -> None:
         ({"query": "{}", "mq": '{"format": {"type": "prefx"}}'}, "mq", "The operator prefx is not known."),
         ({"north": "95", "south": "1", "west": "1", "east": "1"}, "north", "90"),
         ({"north": "5"}, "north", "A box needs all four edges."),
+        ({"north": "1", "south": "2", "west": "1", "east": "1"}, "south", "lies north of the north edge"),
+        ({"date_from": "2020", "date_to": "1990"}, "date_to", "before “Collected from”"),
+        ({"date_from": "1987-08-10", "date_to": "1987-08-09"}, "date_to", "before “Collected from”"),
         ({"form": "xml"}, "form", "xml"),
     ],
 )
@@ -179,6 +182,12 @@ def test_faults(client: Client, values: dict[str, str], place: str, sentence: st
     assert not Download.objects.exists()
 
 
+@pytest.mark.parametrize(("first", "last"), [("1987-08-10", "1987"), ("1987", "1987-01"), ("1987-08", "1987-08-01")])
+def test_dates_of_unequal_length(client: Client, first: str, last: str) -> None:
+    """D49: a period may end in the year or month it begins in."""
+    assert send(client, date_from=first, date_to=last).status_code == 303
+
+
 def test_csrf() -> None:
     """D49: the form refuses a request without its token."""
     strict = Client(enforce_csrf_checks=True)
@@ -194,7 +203,11 @@ def test_cancel(client: Client) -> None:
     assert stranger.post(f"{path}/cancel").status_code == 403
     answer = client.post(f"{path}/cancel")
     assert (answer.status_code, answer["Location"]) == (303, path)
-    assert "This download was cancelled." in client.get(path).content.decode()
+    page = client.get(path).content.decode()
+    assert "<strong>Cancelled.</strong> This download was cancelled." in page
+    assert "Failed" not in page
+    assert 'name="query" value="{&quot;genus&quot;: &quot;acer&quot;}"' in page
+    assert "<button>Request again</button>" in page
     assert client.post(f"{path}/cancel").status_code == 409
 
 
