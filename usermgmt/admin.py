@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -38,6 +38,11 @@ from usermgmt.selectors import reviews
 from usermgmt.services import clients, provision
 
 Decision = Callable[[Any], None]
+_CHANGED = {"url": "URL", "data_use": "Use of the data", "networks": "IP addresses"}
+
+
+def _words(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(networks.shown(cidr) for cidr in value)
 
 
 class StaffOnly(admin.ModelAdmin[Any]):
@@ -93,6 +98,28 @@ class StaffOnly(admin.ModelAdmin[Any]):
         return TemplateResponse(request, "usermgmt/admin/ask.html", context)
 
 
+class Decided(StaffOnly):
+    """What waits for a decision: the page of a row offers what may be done to it."""
+
+    change_form_template = "usermgmt/admin/decided.html"
+    decisions: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """State of a row → the actions that its page offers."""
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        offered = self.decisions.get(obj.state, ()) if obj is not None else ()
+        known: dict[str, Any] = self.get_actions(request)
+        context["decisions"] = [(name, known[name][2]) for name in offered]
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
 class ReadOnlyTable(StaffOnly):
     """Books to look at."""
 
@@ -134,7 +161,7 @@ class NarrowForm(forms.Form):
 
 
 @admin.register(ApiClient)
-class ApiClients(StaffOnly):
+class ApiClients(Decided):
     """The review queue."""
 
     list_display = (
@@ -154,7 +181,12 @@ class ApiClients(StaffOnly):
     search_fields = ("name", "owner__username", "owner__email", "url", "credentials__key")
     ordering = ("submitted_at", "id")
     actions = ["approve", "deny", "suspend", "reinstate", "revoke", "narrow"]
-    change_form_template = "usermgmt/admin/client.html"
+    decisions: ClassVar = {
+        ApiClient.State.PENDING: ("approve", "deny", "narrow"),
+        ApiClient.State.DENIED: ("narrow",),
+        ApiClient.State.APPROVED: ("suspend", "revoke", "narrow"),
+        ApiClient.State.SUSPENDED: ("reinstate", "revoke", "narrow"),
+    }
     change_list_template = "usermgmt/admin/clients.html"
     fieldsets = (
         (None, {"fields": ("name", "api", "state", "description", "url", "data_use", "shown_networks")}),
@@ -274,7 +306,7 @@ class ApiClients(StaffOnly):
 
 
 @admin.register(ClientChangeRequest)
-class ChangeRequests(StaffOnly):
+class ChangeRequests(Decided):
     """Changes of approved clients that wait for staff."""
 
     list_display = ("client", "proposed", "state", "created_at", "decided_by")
@@ -283,13 +315,22 @@ class ChangeRequests(StaffOnly):
     readonly_fields = ("client", "proposed", "state", "reason", "created_at", "decided_by", "decided_at")
     exclude = ("values",)
     actions = ["accept", "refuse"]
+    decisions: ClassVar = {ClientChangeRequest.State.OPEN: ("accept", "refuse")}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     @admin.display
     def proposed(self, change: ClientChangeRequest) -> str:
-        return format_html_join("", "<div>{}: {}</div>", sorted((k, str(v)) for k, v in change.values.items()))
+        """The new values; while they wait, beside those in force."""
+        client, is_open = change.client, change.state == ClientChangeRequest.State.OPEN
+        cidrs = client.networks.values_list("cidr", flat=True)
+        present = {"url": client.url, "data_use": client.data_use, "networks": list(cidrs)}
+        lines = (
+            (_CHANGED[name], _words(value), f" (now: {_words(present[name])})" if is_open else "")
+            for name, value in sorted(change.values.items())
+        )
+        return format_html_join("", "<div>{}: {}{}</div>", lines)
 
     @admin.action(description="Accept")
     def accept(self, request: HttpRequest, rows: QuerySet[ClientChangeRequest]) -> None:
@@ -317,7 +358,7 @@ class RequestEvents(ReadOnlyRows):
 
 
 @admin.register(ServiceRequest)
-class ServiceRequests(StaffOnly):
+class ServiceRequests(Decided):
     """Requests for services that wait for staff."""
 
     list_display = ("service", "user", "source", "client", "state", "created_at")
@@ -327,6 +368,11 @@ class ServiceRequests(StaffOnly):
     readonly_fields = ("user", "service", "source", "client", "state", "address", "reason", "created_at", "decided_at")
     inlines = (RequestEvents,)
     actions = ["approve", "grant", "deny"]
+    decisions: ClassVar = {
+        ServiceRequest.State.PENDING: ("approve", "grant", "deny"),
+        ServiceRequest.State.APPROVED: ("grant", "deny"),
+        ServiceRequest.State.FAILED: ("approve", "grant", "deny"),
+    }
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,6 +137,42 @@ def test_service_requests(browser: Client) -> None:
     said = act(browser, "grant", request, path=path)
     assert f"{request} is denied already." in said
     assert f"{request}: {request}" not in said
+
+
+def test_the_page_of_a_request_offers_its_decisions(browser: Client) -> None:
+    """UM41: whoever reads a request can decide on it there, and sees what a change would replace."""
+    program = world.program()
+    change = clients.propose(program.client, form=world.form(url="https://new.example.org"), actor=program.client.owner)
+    assert change is not None
+    provision.request_access(user=world.person("asker"), service=world.service("coge"))
+    request, waiting = ServiceRequest.objects.get(), world.pending(name="Waiting")
+    for row, table, offered in (
+        (change, "clientchangerequest", ["accept", "refuse"]),
+        (request, "servicerequest", ["approve", "grant", "deny"]),
+        (waiting, "apiclient", ["approve", "deny", "narrow"]),
+    ):
+        path = f"/admin/usermgmt/{table}/"
+        page = browser.get(f"{path}{row.pk}/change/").content.decode()
+        assert re.findall(r'name="action" value="(\w+)"', page) == offered
+        asked = browser.post(path, {"action": offered[-1], "_selected_action": row.pk}).content.decode()
+        assert f'<a href="{path}">Cancel</a>' in asked
+        said = browser.post(path, {"action": offered[0], "_selected_action": row.pk}, follow=True).content.decode()
+        assert f"1 {offered[0].rstrip('e')}ed." in said
+    page = browser.get(f"/admin/usermgmt/clientchangerequest/{change.pk}/change/").content.decode()
+    assert "URL: https://new.example.org" in page
+    assert "(now:" not in page
+    assert 'name="action"' not in page
+
+
+def test_a_change_is_shown_beside_what_it_replaces(browser: Client) -> None:
+    """UM41: a reviewer compares without opening another page; lists read as a person writes them."""
+    program = world.program()
+    form = world.form(networks="192.0.2.0/24, 198.51.100.7", url="https://new.example.org")
+    old = program.client.url
+    assert clients.propose(program.client, form=form, actor=program.client.owner) is not None
+    page = browser.get("/admin/usermgmt/clientchangerequest/").content.decode()
+    assert f"URL: https://new.example.org (now: {old})" in page
+    assert "IP addresses: 192.0.2.0/24, 198.51.100.7 (now: " in page
 
 
 @pytest.mark.parametrize(

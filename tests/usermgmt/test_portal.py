@@ -414,6 +414,24 @@ def test_services() -> None:
     assert Service.objects.count() == 2
 
 
+def test_a_denied_service_says_so() -> None:
+    """UM50: who was denied a service reads when and why where they may ask again, until they did."""
+    from usermgmt.models import ServiceRequest
+    from usermgmt.services import provision
+
+    user, staff = world.person(), world.reviewer()
+    world.service("coge")
+    browser = login(user)
+    for reason in ("First no.", "Second <no>."):
+        browser.post("/portal/services", {"service": "coge"})
+        assert "was denied" not in browser.get("/portal/services").content.decode()
+        provision.deny(ServiceRequest.objects.latest("id"), actor=staff, reason=reason)
+    page = browser.get("/portal/services").content.decode()
+    assert "Second &lt;no&gt;." in page
+    assert "First no." not in page
+    assert page.count(">Request Access<") == 1
+
+
 def test_reveal_button_on_the_dashboard() -> None:
     client = world.pending()
     clients.approve(client, actor=world.reviewer())

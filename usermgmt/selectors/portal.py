@@ -85,12 +85,20 @@ def open_check(user: User) -> AddressCheck | None:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A service that may be asked for, with what came of it the last time, if it was denied."""
+
+    service: Service
+    denied: ServiceRequest | None
+
+
+@dataclass(frozen=True)
 class Services:
     """The three lists of the tab *Apps & Services*."""
 
     held: list[UserService]
     requests: list[ServiceRequest]
-    available: list[Service]
+    available: list[Offer]
 
 
 def services_of(user: User) -> Services:
@@ -103,7 +111,9 @@ def services_of(user: User) -> Services:
     )
     taken = {row.service_id for row in held} | {row.service_id for row in waiting}
     available = Service.objects.select_related("maintainer").filter(is_enabled=True).exclude(pk__in=taken)
-    return Services(held, waiting, list(available))
+    denied = user.service_requests.filter(state=ServiceRequest.State.DENIED).order_by("decided_at", "id")
+    last = {row.service_id: row for row in denied}
+    return Services(held, waiting, [Offer(service, last.get(service.pk)) for service in available])
 
 
 def times_found(user: User, *, days: int = 30) -> int:
