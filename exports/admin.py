@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
-from django import forms
+from django import forms as django_forms
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 
-from core import errors
+from core import errors, jobs
 from core.admin import Acting, ReadOnly, counted
 from core.models import ApiToken, User
+from exports import forms
+from exports.formats import text
 from exports.models import (
     ExportBuild,
     ExportsToken,
@@ -24,9 +31,13 @@ from exports.models import (
     RepoVersion,
     Webhook,
 )
+from exports.models.builds import BuildState
 from exports.models.repos import HEAD
 from exports.serializers import imports as import_serializer
 from exports.services import exports, extras, imports, repos, tokens, webhooks
+
+#: how many records an import's page shows of each kind
+_NOTES = 50
 
 
 def done(view: admin.ModelAdmin[Any], request: HttpRequest, rows: Any, act: Callable[[Any], object], word: str) -> None:
@@ -130,7 +141,9 @@ class Builds(ReadOnly):
 
     @admin.display(description="progress")
     def progress(self, build: ExportBuild) -> str:
-        return f"{build.job.progress.get('percent', 0)}% {build.job.progress.get('stage', '')}" if build.job else ""
+        if build.state == BuildState.READY or not build.job:
+            return ""
+        return f"{build.job.progress.get('percent', 0)}% {build.job.progress.get('stage', '')}"
 
     @admin.display(description="size")
     def size(self, build: ExportBuild) -> str:
@@ -164,7 +177,7 @@ def _of_each(builds: QuerySet[ExportBuild]) -> QuerySet[ExportBuild]:
     )
 
 
-class NewToken(forms.ModelForm[ExportsToken]):
+class NewToken(django_forms.ModelForm[ExportsToken]):
     class Meta:
         model = ExportsToken
         fields = ("user", "label")
@@ -217,7 +230,7 @@ class ExtraFiles(ReadOnly):
         done(self, request, queryset, extras.delete, "deleted")
 
 
-class NewWebhook(forms.ModelForm[Webhook]):
+class NewWebhook(django_forms.ModelForm[Webhook]):
     class Meta:
         model = Webhook
         fields = ("repo", "url", "on_ready", "on_failed")
@@ -258,19 +271,90 @@ class Webhooks(admin.ModelAdmin[Webhook]):
 
 @admin.register(ImportJob)
 class Imports(ReadOnly):
-    list_display = ("uuid", "name", "user", "state", "summary", "created_at")
+    """Files brought in; a new one is uploaded here, by the code of the API."""
+
+    list_display = ("name", "user", "state", "summary", "created_at", "uuid")
     list_filter = ("created_at",)
     search_fields = ("uuid", "name", "user__username")
     list_select_related = ("job", "user")
     actions = ("retry",)
+    asked = ("file", "owner", "update_if_exists", "atomic")
+    shown = ("name", "user", "state", "error", "summary", "troubles", "brought", "report", "options", "created_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("exports.add_importjob")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs) if obj else forms.ImportForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.shown if obj else self.asked
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.shown if obj else ()
+
+    def get_urls(self) -> list[URLPattern]:
+        own = path("<uuid:key>/report/", self.admin_site.admin_view(self.whole_report), name="exports_import_report")
+        return [own, *super().get_urls()]
+
+    def whole_report(self, request: HttpRequest, key: UUID) -> HttpResponseBase:
+        """What became of every record, as JSON."""
+        importing = self.get_object(request, str(key)) if self.has_view_permission(request) else None
+        if importing is None:
+            raise Http404
+        return StreamingHttpResponse(import_serializer.report(importing), content_type="application/json")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        file = form.cleaned_data["file"]
+        made = imports.request(file.chunks(), user=_operator(request), name=file.name, options=form.options())
+        obj.pk = made.pk
+        obj.refresh_from_db()
+
+    def response_add(self, request: HttpRequest, obj: ImportJob, post_url_continue: Any = None) -> HttpResponse:
+        """To the page of the import, which follows it."""
+        self.message_user(request, "The file is being read; this page looks again by itself until that is done.")
+        return redirect("admin:exports_importjob_change", obj.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        importing = (getattr(response, "context_data", None) or {}).get("original")
+        if importing is not None and importing.job is not None and importing.job.state in jobs.ACTIVE:
+            response["Refresh"] = "3"
+        return response
 
     @admin.display(description="state")
     def state(self, importing: ImportJob) -> str:
         return str(importing.job.state) if importing.job else ""
 
+    @admin.display(description="error")
+    def error(self, importing: ImportJob) -> str:
+        return importing.job.error_message if importing.job else ""
+
     @admin.display(description="counters")
     def summary(self, importing: ImportJob) -> str:
         return import_serializer.summary(import_serializer.counted(importing))
+
+    @admin.display(description="not taken")
+    def troubles(self, importing: ImportJob) -> str:
+        """The first records that were not taken, with the reason; the report has all."""
+        notes = importing.notes.exclude(outcome__in=import_serializer.TAKEN).order_by("id")[:_NOTES]
+        lines = ((note.line, note.type, note.url, note.outcome, text.dumps(note.errors)) for note in notes)
+        return format_html_join("", "<div>line {}: {} {} {} {}</div>", lines)
+
+    @admin.display(description="repositories")
+    def brought(self, importing: ImportJob) -> str:
+        """The pages of the repositories that were brought in, where their exports are built."""
+        notes = importing.notes.filter(outcome__in=import_serializer.TAKEN, type__in=("Source", "Collection"))
+        lines = ((note.url, note.url) for note in notes.order_by("id")[:_NOTES])
+        return format_html_join("", '<div><a href="/exports{}">{}</a></div>', lines)
+
+    @admin.display(description="report")
+    def report(self, importing: ImportJob) -> str:
+        return format_html(
+            '<a href="{}">all records (JSON)</a>', reverse("admin:exports_import_report", args=[importing.pk])
+        )
 
     @admin.action(description="Retry", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[ImportJob]) -> None:

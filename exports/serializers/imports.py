@@ -18,7 +18,8 @@ STATES = {
     jobs.FAILED: "FAILURE",
     jobs.CANCELLED: "REVOKED",
 }
-OUTCOMES = ("created", "updated", "unchanged", "deleted", "failed", "invalid", "permission_denied", "unknown")
+TAKEN = ("created", "updated", "unchanged", "deleted")
+OUTCOMES = (*TAKEN, "failed", "invalid", "permission_denied", "unknown")
 _LABELS = {outcome: outcome.replace("_", " ").title() for outcome in OUTCOMES}
 
 
@@ -52,7 +53,7 @@ def counted(importing: ImportJob) -> dict[str, int]:
 def summary(counts: dict[str, int]) -> str:
     """``Processed: 120 of 121 | Created: 100 | …``: what was done of all records, then each list."""
     total = sum(counts.values())
-    done = sum(counts.get(outcome, 0) for outcome in ("created", "updated", "unchanged", "deleted"))
+    done = sum(counts.get(outcome, 0) for outcome in TAKEN)
     parts = [f"Processed: {done} of {total}", *(f"{_LABELS[one]}: {counts.get(one, 0)}" for one in OUTCOMES)]
     return " | ".join(parts)
 

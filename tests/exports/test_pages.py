@@ -1,11 +1,14 @@
 """Pages and admin (contract §3, §7)."""
 
 import html
+import json
 import re
+import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
@@ -283,6 +286,80 @@ def test_admin_import(world: World, admin: Client) -> None:
     good = run(world.api, lines(concept("A1")))
     assert good["task"]["state"] == "SUCCESS"
     assert "Processed: 1 of 1" in admin.get("/admin/exports/importjob/").content.decode()
+
+
+def upload(client: Client, data: bytes, *, name: str = "rows.json", **more: str) -> Any:
+    sent = {"file": SimpleUploadedFile(name, data), "owner": "", "update_if_exists": "on", **more}
+    return client.post("/admin/exports/importjob/add/", sent)
+
+
+@pytest.mark.parametrize(
+    ("data", "owner", "field", "told"),
+    [
+        (b"", "", "file", "The submitted file is empty."),
+        (b"{}", "everybody", "owner", "Expected orgs/&lt;id&gt; or users/&lt;name&gt;."),
+        (b"x" * 2000, "", "file", "At most 1000"),
+    ],
+)
+def test_admin_upload_faults(
+    world: World, admin: Client, settings: Any, data: bytes, owner: str, field: str, told: str
+) -> None:
+    """X59: a fault of the upload form is at its field, what was typed is kept, nothing is stored."""
+    settings.EXPORTS_IMPORT_MAX_BYTES = 1000
+    answer = upload(admin, data, owner=owner)
+    assert list(answer.context["adminform"].form.errors) == [field]
+    page = answer.content.decode().replace("\xa0", " ")
+    assert told in page
+    assert f'name="owner" value="{owner}"' in page or not owner
+    assert not ImportJob.objects.exists()
+
+
+def test_admin_upload(world: World, admin: Client) -> None:
+    """X59: a file uploaded in the admin is brought in; its page follows it, names what was not taken, and leads on."""
+    source = {"type": "Source", "id": "Up", "owner": world.org.mnemonic, "owner_type": "Organization", "name": "Up"}
+    answer = upload(admin, lines(source, {"type": "Nosuch", "id": "<b>"}))
+    made = ImportJob.objects.get()
+    page = f"/admin/exports/importjob/{made.pk}/change/"
+    assert (answer.status_code, answer["Location"]) == (302, page)
+    assert (made.user, made.options) == (world.staff, {"update_if_exists": True, "atomic": False})
+    shown = admin.get(page)
+    assert shown["Refresh"] == "3"
+    assert "this page looks again by itself" in shown.content.decode()
+    jobs.run_queued()
+    shown = admin.get(page)
+    assert "Refresh" not in shown
+    text = shown.content.decode()
+    assert "Processed: 1 of 2" in text
+    assert "line 2: Nosuch" in text
+    uri = f"/orgs/{world.org.mnemonic}/sources/Up/"
+    assert f'<a href="/exports{uri}">{uri}</a>' in text
+    assert admin.get(f"/exports{uri}").status_code == 200
+    report = admin.get(f"/admin/exports/importjob/{made.pk}/report/").getvalue()  # type: ignore[attr-defined]
+    assert json.loads(report)["created"][0]["url"] == uri
+    for client, status in ((Client(), 302), (admin, 404)):
+        assert client.get(f"/admin/exports/importjob/{uuid.uuid4()}/report/").status_code == status
+
+
+def test_admin_upload_of_a_picture(world: World, admin: Client) -> None:
+    """X59: a file of a wrong kind is told on the page of its import."""
+    upload(admin, b"\x89PNG\r\n\x1a\n" + bytes(100), name="picture.png")
+    jobs.run_queued()
+    made = ImportJob.objects.select_related("job").get()
+    assert made.job is not None
+    assert made.job.state == "failed"
+    assert made.job.error_message
+    page = admin.get(f"/admin/exports/importjob/{made.pk}/change/").content.decode()
+    assert html.escape(made.job.error_message) in page
+
+
+def test_admin_upload_needs_its_permission(world: World) -> None:
+    """X59: whoever may not add imports gets no form, no report and no import."""
+    client = Client()
+    client.force_login(world.staff)
+    assert client.get("/admin/exports/importjob/add/").status_code == 403
+    assert upload(client, b"{}").status_code == 403
+    made = ImportJob.objects.create(key="x")
+    assert client.get(f"/admin/exports/importjob/{made.pk}/report/").status_code == 404
 
 
 def test_keep_days(world: World, settings: Any) -> None:
