@@ -87,6 +87,11 @@ class SourceForm(HarvestForm):
             "cql_filter": "CQL filter",
             "obey_robots": "Obey robots.txt",
         }
+        error_messages = {
+            "url": {"unique": "There is a source with this address already."},
+            "include": {"item_invalid": "Item %(nth)s:"},
+            "exclude": {"item_invalid": "Item %(nth)s:"},
+        }
         widgets = {"name": forms.TextInput(attrs=AUTO), "cql_filter": forms.Textarea(attrs={"rows": 2})}
 
     def __init__(self, *args: Any, access: selectors.Access, **kwargs: Any) -> None:
@@ -97,20 +102,23 @@ class SourceForm(HarvestForm):
         self.fields["organization"] = forms.ModelChoiceField(own, label="Organisation")
         for name in ("url", "ckan_harvest_url"):
             self.fields[name].widget = forms.URLInput()
+        if not self.instance.credentials:
+            del self.fields["forget_password"]
 
     def clean_url(self) -> str:
-        return _checked_url(self.cleaned_data["url"])
+        return checked_url(self.cleaned_data["url"])
 
     def clean_ckan_harvest_url(self) -> str:
         text: str = self.cleaned_data["ckan_harvest_url"]
-        return _checked_url(text) if text else ""
+        return checked_url(text) if text else ""
 
 
-def _checked_url(text: str) -> str:
+def checked_url(text: str) -> str:
+    """An address a source may have; a fault becomes a sentence at the field."""
     try:
         return edit.checked_url(text, field="url")
     except errors.Invalid as fact:
-        raise ValidationError(fact.message) from fact
+        raise ValidationError(f"The address {fact.message}.") from fact
 
 
 class PreviewForm(forms.Form):
@@ -122,7 +130,7 @@ class PreviewForm(forms.Form):
     )
 
     def clean_url(self) -> str:
-        return _checked_url(self.cleaned_data["url"].strip())
+        return checked_url(self.cleaned_data["url"].strip())
 
 
 class RegisterForm(forms.Form):

@@ -30,6 +30,8 @@ from registry.models import Harvest, HarvestRun, HarvestType
 from registry.services import accounts, harvests
 
 PAGE_ROWS: Final = 50
+RUN_ROWS: Final = 50
+"""Issues and changes that the page of a run shows; the reports have all."""
 SORTS: Final = {
     "name": ("name",),
     "organization": ("organization__name", "name"),
@@ -331,8 +333,10 @@ def run(request: HttpRequest, number: str) -> HttpResponse:
         "run": found,
         "item": serializers.run_item(found),
         "refresh": REFRESH_SECONDS if is_active else 0,
-        "changes": list(found.changes.order_by("id")[:50]),
-        "issues": list(found.issues.order_by("severity", "id")[:50]),
+        # one more than is shown tells that there are more
+        "changes": list(found.changes.order_by("id")[: RUN_ROWS + 1]),
+        "issues": list(found.issues.order_by("severity", "id")[: RUN_ROWS + 1]),
+        "most": RUN_ROWS,
         "may_manage": access.may_manage(found.harvest),
         "has_ckan_job": access.may_manage(found.harvest) and bool(ckan.job_of(found)),
         "may_undo": access.may_manage(found.harvest) and undoing.may_undo(found),

@@ -18,8 +18,9 @@ from django.urls import reverse
 from core import blobs, errors
 from core import jobs as core_jobs
 from core.models import User
+from registry import forms as own_forms
 from registry import selectors
-from registry.jobs import bring_in, edit
+from registry.jobs import bring_in
 from registry.models import Harvest, HarvestType
 from registry.services import imports
 
@@ -53,10 +54,7 @@ class CheckForm(forms.Form):
 
     def clean_url(self) -> str:
         text: str = self.cleaned_data["url"].strip()
-        try:
-            return edit.checked_url(text, field="url") if text else ""
-        except errors.Invalid as fact:
-            raise ValidationError(fact.message) from fact
+        return own_forms.checked_url(text) if text else ""
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

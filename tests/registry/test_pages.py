@@ -143,6 +143,54 @@ def test_add_and_edit(signed_in: Client, organization: Organization, served: dem
     assert 'class="field wrong"' in duplicate.content.decode()
 
 
+def test_faults_are_sentences_at_their_fields(signed_in: Client, harvest: Harvest) -> None:
+    """X51: what is wrong is said in words of the form, everything that was typed is kept."""
+    wrong = {
+        "url": (harvest.url, "There is a source with this address already."),
+        "ckan_harvest_url": ("javascript:alert(1)", "The address must be an http or https URL."),
+        "exclude": ("a, " + "b" * 300, "Item 2: Ensure this value has at most 200 characters (it has 300)."),
+        "harvest_interval": ("9999", "Ensure this value is less than or equal to 365."),
+        "source_password": ("", "A user name and a password belong together."),
+    }
+    typed = {name: value for name, (value, _) in wrong.items()}
+    answer = signed_in.post("/registry/sources/add", _form(**typed, source_user="somebody"))
+    form = answer.context["form"]
+    assert {name: faults[0] for name, faults in form.errors.items()} == {
+        name: told for name, (_, told) in wrong.items()
+    }
+    assert form["source_user"].value() == "somebody"
+    for name, value in typed.items():
+        assert form[name].value() == value
+    assert "Forget user name and password" not in answer.content.decode(), "there is none to forget"
+
+
+def test_what_a_source_says_of_its_next_run(signed_in: Client, add_harvest: Add) -> None:
+    """X51: only what will be run by itself has a next run; an active one is a click away."""
+    harvest = add_harvest(publish=False, harvest_interval=1, next_due=timezone.now())
+    path = f"/registry/sources/{harvest.uid}"
+    page = signed_in.get(path).content.decode()
+    assert "<dt>Next</dt>" not in page
+    assert "harvested only when asked" in page
+    Harvest.objects.update(publish=True)
+    assert "<dt>Next</dt>" in signed_in.get(path).content.decode()
+    Harvest.objects.update(paused=True)
+    assert "<dt>Next</dt>" not in signed_in.get(path).content.decode()
+    signed_in.post(f"{path}/harvest")
+    started = HarvestRun.objects.get()
+    assert f'<a href="/registry/runs/{started.pk}">queued now</a>' in signed_in.get(path).content.decode()
+
+
+def test_a_long_run_says_where_the_rest_is(signed_in: Client, add_harvest: Add, source: demo_source.Source) -> None:
+    """X51: of more than fifty changes the page shows fifty and says so; a good run leads to its records."""
+    for number in range(52):
+        source.put(f"more_{number}.xml", samples.iso19139(100 + number))
+    made = run(add_harvest(publish=True))
+    page = signed_in.get(f"/registry/runs/{made.pk}").content.decode()
+    assert page.count("<li>added: ") == 50
+    assert f'The first 50; all are in <a href="/registry/runs/{made.pk}/changes.csv">' in page
+    assert f'<a href="/registry/sources/{made.harvest.uid}/records">Records</a>' in page
+
+
 def test_harvest_now(signed_in: Client, add_harvest: Add) -> None:
     """X51: Harvest now asks if unpublished, shows live progress by refreshing, and can be cancelled."""
     harvest = add_harvest(publish=False)
