@@ -157,7 +157,7 @@ class NarrowForm(forms.Form):
         field = self.fields["scopes"]
         assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - declared above
         field.choices = [(scope, scope) for scope in scopes]
-        field.initial = scopes
+        self.initial.setdefault("scopes", scopes)
 
 
 @admin.register(ApiClient)
@@ -286,7 +286,7 @@ class ApiClients(Decided):
     @admin.action(description="Narrow scopes…")
     def narrow(self, request: HttpRequest, rows: QuerySet[ApiClient]) -> HttpResponse | None:
         scopes = sorted({scope for row in rows.select_related("api") for scope in row.api.scopes}, reverse=True)
-        form = NarrowForm(request.POST if "narrowed" in request.POST else None, scopes=scopes)
+        form = NarrowForm(request.POST if "narrowed" in request.POST else None, scopes=scopes, initial=_rights(rows))
         if not form.is_valid():
             return self.ask(request, rows, title="Narrow scopes", action="narrow", form=form)
         values = form.cleaned_data
@@ -456,6 +456,20 @@ class Audit(ReadOnlyTable):
     list_display = ("at", "client", "type", "term", "rows", "status")
     list_filter = ("type",)
     list_select_related = ("client",)
+
+
+def _rights(rows: QuerySet[ApiClient]) -> dict[str, Any]:
+    """What the one chosen client may use now: who narrows the scopes must not widen the rest by the way."""
+    chosen = list(rows[:2])
+    if len(chosen) != 1:
+        return {}
+    (client,) = chosen
+    return {
+        "scopes": client.scopes,
+        "all_services": not client.is_limited_to_services,
+        "services": client.services.all(),
+        "expires_at": client.expires_at,
+    }
 
 
 def _staff(request: HttpRequest) -> User:

@@ -103,6 +103,12 @@ def test_the_other_decisions(browser: Client) -> None:
     client = program.fresh()
     assert (client.scopes, client.is_limited_to_services) == (["services:add"], True)
     assert client.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+    # who narrows again starts from what the client has
+    page = act(browser, "narrow", program.client)
+    assert re.findall(r'value="(users:search|services:add)"[^>]*checked', page) == ["services:add"]
+    assert re.search(r'name="all_services"[^>]*checked', page) is None
+    assert re.search(rf'<option value="{coge.pk}" selected>', page)
+    assert 'value="2030-01-01 00:00:00"' in page
     assert "1 revoked." in act(browser, "revoke", program.client)
     assert "revoked already" in act(browser, "approve", program.client)
 

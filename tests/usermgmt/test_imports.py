@@ -434,6 +434,32 @@ def test_legacy_pairs_that_cannot_be_stored(tmp_path: Path) -> None:
     ]
 
 
+def test_rejects_of_clients(tmp_path: Path) -> None:
+    """UM47: the rejected lines of an import of pairs go into a report when asked; it holds no secret."""
+    world.api()
+    world.person("owner")
+    row = {"owner": "owner", "name": "Old", "networks": "127.0.0.1", "key": "k", "secret": "s3cr3t"}
+    path, report = tmp_path / "clients.jsonl", tmp_path / "rejects.csv"
+    bad = [{**row, "owner": "=nobody"}, row, {**row, "key": "a:b"}, {**row, "state": 5}]
+    path.write_text("\n".join(map(json.dumps, bad)) + "\n{\n")
+    told = io.StringIO()
+    with pytest.raises(SystemExit) as end:
+        call_command("import_clients", str(path), "--rejects", str(report), stdout=io.StringIO(), stderr=told)
+    assert (end.value.code, told.getvalue()) == (2, "")
+    lines = list(csv.reader(io.StringIO(report.read_text())))
+    assert [line[:3] for line in lines] == [
+        ["line", "username", "field"],
+        ["1", "=nobody", "owner"],
+        ["3", "owner", "key"],
+        ["4", "owner", "state"],
+        ["5", "", ""],
+    ]
+    assert "s3cr3t" not in report.read_text()
+    with pytest.raises(SystemExit) as end:
+        call_command("import_clients", str(path), "--rejects", str(tmp_path / "no" / "where"), stderr=io.StringIO())
+    assert end.value.code == 1
+
+
 def seeded() -> str:
     out = io.StringIO()
     call_command("seed_usermgmt", stdout=out)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from core import errors
 from core.models import User
-from usermgmt.formats import networks
+from usermgmt.formats import networks, users_file
 from usermgmt.jobs import pairs
 from usermgmt.models import Api, ApiClient, ClientCredential, ClientNetwork
 from usermgmt.services import history
@@ -21,17 +21,20 @@ _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 FIELDS = ("owner", "api", "name", "description", "url", "data_use", "networks", "state", "key", "secret")
 
 
-def run(lines: Iterable[str]) -> tuple[int, int, list[str]]:
+def run(lines: Iterable[str]) -> tuple[int, int, list[users_file.Reject]]:
     """Import JSON objects, one a line: how many are new, how many known, and what was wrong with the others."""
     created = known = 0
-    problems: list[str] = []
+    problems: list[users_file.Reject] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        values: dict[str, Any] = {}
         try:
-            is_new = _take(_object(line))
+            values = _object(line)
+            is_new = _take(_checked(values))
         except errors.Fact as fact:
-            problems.append(f"line {number}, {fact.field or 'row'}: {fact.message}")
+            owner = str(values.get("owner", ""))[:64]
+            problems.append(users_file.Reject(number, owner, fact.field or "", fact.message))
             continue
         created, known = created + is_new, known + (not is_new)
     return created, known, problems
@@ -44,6 +47,10 @@ def _object(line: str) -> dict[str, Any]:
         raise errors.Invalid(f"bad JSON: {error}"[:200]) from None
     if not isinstance(values, dict):
         raise errors.Invalid("not a JSON object")
+    return values
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name not in FIELDS:
             raise errors.Invalid("unknown field", field=name[:60])
