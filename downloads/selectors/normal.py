@@ -3,8 +3,11 @@
 A normal form is a query itself: parsing it gives nodes that select the same rows.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import orjson
 
 from downloads.formats import words
 from downloads.selectors import hashes, nodes
@@ -12,16 +15,15 @@ from downloads.selectors import hashes, nodes
 
 def query(node: nodes.Node) -> dict[str, Any]:
     """The normal form of a whole query."""
+    return _written(_simple(node))
+
+
+def _written(node: nodes.Node) -> dict[str, Any]:
+    """A simple node as a query."""
     entries: dict[str, dict[str, Any]] = {}
-    sought: set[str] = set()
-    for part in _flat(node):
-        if isinstance(part, nodes.Fulltext):
-            sought.update(part.words)
-            continue
+    for part in node.parts if isinstance(node, nodes.Group) and node.word == "and" else (node,):
         key, value = _entry(part)
         entries.setdefault(key, {})[hashes.digest(value)] = value
-    if sought:
-        entries["data"] = {"": {"type": "fulltext", "value": " ".join(sorted(sought))}}
     made = {key: values[min(values)] for key, values in entries.items()}
     spare = [{key: values[other]} for key, values in entries.items() for other in sorted(values)[1:]]
     if spare:
@@ -29,26 +31,39 @@ def query(node: nodes.Node) -> dict[str, Any]:
     return dict(sorted(made.items()))
 
 
-def _flat(node: nodes.Node) -> Iterator[nodes.Node]:
-    """The parts that must all hold; `and` within `and` is one."""
-    node = _simple(node)
-    if isinstance(node, nodes.Group) and node.word == "and":
-        for part in node.parts:
-            yield from _flat(part)
-    else:
-        yield node
-
-
 def _simple(node: nodes.Node) -> nodes.Node:
-    """Without groups of one and without double negation."""
+    """Without what changes nothing: groups of one, `and` in `and`, `or` in `or`, double negation, the same twice.
+
+    Equal simple nodes are equal queries, but for the order of their parts.
+    """
+    if isinstance(node, nodes.Equals):
+        return nodes.Equals(node.field, _unique(node))
+    if isinstance(node, nodes.Text):
+        return dataclasses.replace(node, text=_spelt(node))
+    if isinstance(node, nodes.Fulltext):
+        return nodes.Fulltext(tuple(sorted(node.words))) if node.words else nodes.EVERYTHING
     if not isinstance(node, nodes.Group):
         return node
-    if node.word != "not":
-        return _simple(node.parts[0]) if len(node.parts) == 1 else node
-    inner = _simple(node.parts[0])
-    if isinstance(inner, nodes.Group) and inner.word == "not":
-        return inner.parts[0]
-    return nodes.Group("not", (inner,))
+    if node.word == "not":
+        inner = _simple(node.parts[0])
+        is_twice = isinstance(inner, nodes.Group) and inner.word == "not"
+        return inner.parts[0] if is_twice else nodes.Group("not", (inner,))  # type: ignore[union-attr]
+    parts = dict.fromkeys(_flat(node))
+    return next(iter(parts)) if len(parts) == 1 else nodes.Group(node.word, tuple(parts))
+
+
+def _flat(group: nodes.Group) -> Iterator[nodes.Node]:
+    """The simple parts of `and` or `or`, those of the same group within it among them; of `and` one `fulltext`."""
+    sought: set[str] = set()
+    for part in map(_simple, group.parts):
+        within = part.parts if isinstance(part, nodes.Group) and part.word == group.word else (part,)
+        for each in within:
+            if isinstance(each, nodes.Fulltext) and group.word == "and":
+                sought.update(each.words)
+            else:
+                yield each
+    if sought:
+        yield nodes.Fulltext(tuple(sorted(sought)))
 
 
 def _sorted(queries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,6 +76,8 @@ def _entry(node: nodes.Node) -> tuple[str, Any]:
         return _group(node)
     if isinstance(node, nodes.Equals):
         return node.field.key, _values(node)
+    if isinstance(node, nodes.Fulltext):
+        return "data", {"type": "fulltext", "value": " ".join(node.words)}
     if isinstance(node, nodes.Exists):
         return node.field.key, {"type": "exists"}
     if isinstance(node, nodes.Range):
@@ -73,24 +90,27 @@ def _entry(node: nodes.Node) -> tuple[str, Any]:
 
 
 def _group(node: nodes.Group) -> tuple[str, Any]:
-    if node.word == "or":
-        return "or", _sorted(query(part) for part in node.parts)
+    if node.word != "not":
+        return node.word, _sorted(map(_written, node.parts))
     (part,) = node.parts
     if isinstance(part, nodes.Exists):
         return part.field.key, {"type": "missing"}
-    return "not", query(part)
+    return "not", _written(part)
+
+
+def _unique(node: nodes.Equals) -> tuple[nodes.Value, ...]:
+    """The values, each once, sorted by how they are written."""
+    made: dict[bytes, nodes.Value] = {}
+    for value in node.values:
+        if isinstance(value, str) and node.field.has_words:
+            value = " ".join(words.split(value)) or value
+        made[orjson.dumps(_value(value))] = value
+    return tuple(made[key] for key in sorted(made))
 
 
 def _values(node: nodes.Equals) -> Any:
-    values = {hashes.digest(made): made for made in (_sought(node.field, value) for value in node.values)}
-    made = sorted(values.values(), key=lambda value: (str(type(value)), value))
+    made = sorted(map(_value, node.values), key=lambda value: (str(type(value)), value))
     return made[0] if len(made) == 1 else made
-
-
-def _sought(field: nodes.Field, value: nodes.Value) -> Any:
-    if isinstance(value, str) and field.has_words:
-        return " ".join(words.split(value)) or value
-    return _value(value)
 
 
 def _value(value: nodes.Value) -> Any:
@@ -102,11 +122,15 @@ def _value(value: nodes.Value) -> Any:
     return value
 
 
-def _text(node: nodes.Text) -> dict[str, Any]:
-    text = node.text
+def _spelt(node: nodes.Text) -> str:
+    """The text, of which only the words count where it is compared by words."""
     if node.operator == "fuzzy" or (node.operator == "prefix" and node.field.has_words):
-        text = " ".join(words.split(text)) or text
-    return {"type": node.operator, "value" if node.operator == "prefix" else "text": text}
+        return " ".join(words.split(node.text)) or node.text
+    return node.text
+
+
+def _text(node: nodes.Text) -> dict[str, Any]:
+    return {"type": node.operator, "value" if node.operator == "prefix" else "text": node.text}
 
 
 def _shape(shape: nodes.Shape) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def condition(node: nodes.Node, alias: str) -> Sql:
     if isinstance(node, nodes.Exists):
         return _exists(node.field, alias)
     if isinstance(node, nodes.Range):
-        return joined("AND", [_bound(node.field, name, value, alias) for name, value in node.bounds])
+        return _range(node, alias)
     if isinstance(node, nodes.Text):
         return _TEXT[node.operator](node.field, node.text, alias)
     if isinstance(node, nodes.Fulltext):
@@ -155,14 +155,22 @@ def _exact(field: nodes.Field, text: str, alias: str) -> Sql:
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
+def _range(node: nodes.Range, alias: str) -> Sql:
+    texts = tuple(value for _, value in node.bounds if isinstance(value, str))
+    if not texts:
+        return joined("AND", [_bound(node.field, name, value, alias) for name, value in node.bounds])
+    # All bounds of one value: of a list one that is above the lower bound and another below the upper do not do.
+    return _over_texts(
+        node.field, " AND ".join(f"{{value}} {_SIGNS[name]} %s" for name, _ in node.bounds), texts, alias
+    )
+
+
 def _bound(field: nodes.Field, name: str, value: nodes.Value, alias: str) -> Sql:
     if isinstance(value, nodes.Period):
         return _date_bound(_column(field, alias), name, value)
-    if isinstance(value, str):
-        return _over_texts(field, f"{{value}} {_SIGNS[name]} %s", (value,), alias)
     if field.kind == "int":
         rounded = math.ceil if name in ("gte", "lt") else math.floor  # so that the column keeps its type and its index
-        return Sql(f"{_column(field, alias)} {_SIGNS[name]} %s::bigint", (int(_clamped(rounded(value))),))
+        return Sql(f"{_column(field, alias)} {_SIGNS[name]} %s::bigint", (int(_clamped(rounded(float(value)))),))
     return Sql(f"{_column(field, alias)} {_SIGNS[name]} %s::float8", (value,))
 
 
@@ -307,8 +315,11 @@ def _place(shape: nodes.Shape, alias: str) -> Sql:
 
 def _box(shape: nodes.Box, alias: str) -> Sql:
     lat = Sql(f"{alias}.lat BETWEEN %s AND %s", (shape.south, shape.north))
-    east = shape.east if shape.west <= shape.east else shape.east + 360
-    return joined("AND", [lat, _longitudes(shape.west, east, alias)])
+    if shape.west <= shape.east:
+        return joined("AND", [lat, _longitudes(shape.west, shape.east, alias)])
+    # Compared as it is: turned by 360 an edge is not quite where it was. ±180 are within.
+    lon = [Sql(f"{alias}.lon >= %s", (shape.west,)), Sql(f"{alias}.lon <= %s", (shape.east,))]
+    return joined("AND", [lat, joined("OR", lon)])
 
 
 def _longitudes(west: float, east: float, alias: str) -> Sql:

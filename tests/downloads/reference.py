@@ -6,7 +6,9 @@ Written from the contract, sharing with the service only its folding and word sp
 import calendar
 import datetime
 import fractions
+import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,11 +34,11 @@ def _entry(key: str, value: Any, row: Row, table: dict[str, terms.Term]) -> bool
     if isinstance(value, dict) and value["type"] == "fulltext":
         return set(split(fold(str(value.get("value", value.get("text")))))) <= _all_words(row)
     kind = "data" if key.startswith("data.") else table[key].kind
-    values = _values(key, row)
+    held = values(key, row)
     if isinstance(value, dict):
-        return _operation(kind, values, value)
+        return _operation(kind, held, value)
     sought = value if isinstance(value, list) else [value]
-    return any(_equal(kind, found, each) for found in values for each in sought)
+    return any(_equal(kind, found, each) for found in held for each in sought)
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -47,7 +49,8 @@ def _leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _values(key: str, row: Row) -> list[Any]:
+def values(key: str, row: Row) -> list[Any]:
+    """What a row has in a field, texts folded."""
     index, raw = row
     if key.startswith("data."):
         return [fold(leaf) for leaf in _leaves(raw[key[5:]])] if key[5:] in raw else []
@@ -78,10 +81,10 @@ def _equal(kind: str, found: Any, sought: Any) -> bool:
     if kind in ("float", "int"):
         return bool(found == float(sought))
     if kind == "bool":
-        return bool(found == (sought if isinstance(sought, bool) else sought.lower() == "true"))
+        return bool(found == (sought if isinstance(sought, bool) else sought.strip().lower() == "true"))
     if kind == "date":
         start, end = _period(sought)
-        return start <= _moment(found) < end if start != end else _moment(found) == start
+        return start <= moment(found) < end if start != end else moment(found) == start
     text = fold(str(sought))
     if kind in ("word", "data"):
         words = split(text)
@@ -139,17 +142,18 @@ def _edits(one: str, two: str) -> int:
 # -- dates and ranges --------------------------------------------------------------------------------------------------
 
 
-def _moment(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+def moment(text: str) -> datetime.datetime:
+    """The instant of an ISO date or time, which is UTC's unless it says otherwise."""
+    found = datetime.datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def _period(value: Any) -> tuple[datetime.datetime, datetime.datetime]:
     if isinstance(value, int) or (value.lstrip("-").isdigit() and len(value) > 4):
-        moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(milliseconds=int(value))
-        return moment, moment
+        instant = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(milliseconds=int(value))
+        return instant, instant
     if len(value) > 10:
-        return _moment(value), _moment(value)
+        return moment(value), moment(value)
     numbers = [int(part) for part in value.split("-")]
     start = datetime.datetime(*[*numbers, 1, 1][:3], tzinfo=datetime.UTC)  # type: ignore[arg-type]
     days = (366 if calendar.isleap(start.year) else 365, calendar.monthrange(start.year, start.month)[1], 1)
@@ -162,7 +166,7 @@ def _in_range(kind: str, found: Any, value: dict[str, Any]) -> bool:
 
 def _bound(kind: str, found: Any, name: str, bound: Any) -> bool:
     if kind == "date":
-        found = _moment(found)
+        found = moment(found)
         start, end = _period(bound)
         if start != end:
             return {"gte": found >= start, "lt": found < start, "gt": found >= end, "lte": found < end}[name]
@@ -186,7 +190,7 @@ def _inside(value: dict[str, Any], lat: float, lon: float) -> bool:
         return _in_box(corners[1], corners[3], *sorted((corners[0], corners[2])), lat, lon)
     if operator == "geo_polygon":
         return in_rings([[(float(p["lon"]), float(p["lat"])) for p in value["value"]]], lat, lon)
-    shape = value["value"]
+    shape = _from_wkt(value["value"]) if isinstance(value["value"], str) else value["value"]
     kind = shape["type"].lower()
     if kind == "envelope":
         (west, north), (east, south) = shape["coordinates"]
@@ -198,12 +202,22 @@ def _inside(value: dict[str, Any], lat: float, lon: float) -> bool:
     return any(in_rings(rings, lat, lon) for rings in polygons)
 
 
+def _from_wkt(text: str) -> dict[str, Any]:
+    """The same shape as GeoJSON."""
+    kind, _, numbers = text.lower().replace("(", " (", 1).partition(" ")
+    pairs = re.sub(r"([-+.e0-9]+) +([-+.e0-9]+)", r"[\1,\2]", numbers.replace("(", "[").replace(")", "]"))
+    coordinates = json.loads(pairs)
+    if kind == "envelope":
+        west, east, north, south = coordinates
+        coordinates = [[west, north], [east, south]]
+    return {"type": kind, "coordinates": coordinates}
+
+
 def _distance(value: Any) -> float:
-    units = {"km": 1000.0, "nmi": 1852.0, "NM": 1852.0, "mi": 1609.344, "ft": 0.3048, "m": 1.0}
-    if not isinstance(value, str):
-        return float(value)
-    unit = next((name for name in units if value.endswith(name)), "")
-    return float(value.removesuffix(unit)) * units.get(unit, 1.0)
+    units = {"km": 1000.0, "nmi": 1852.0, "NM": 1852.0, "mi": 1609.344, "yd": 0.9144, "ft": 0.3048, "in": 0.0254}
+    units |= {"mm": 0.001, "cm": 0.01, "m": 1.0, "": 1.0}
+    number, unit = re.fullmatch(r"(.*?) ?([A-Za-z]*)", str(value)).groups()  # type: ignore[union-attr]
+    return float(number) * units[unit]
 
 
 def _metres(lat: float, lon: float, lat2: float, lon2: float) -> float:
@@ -227,6 +241,7 @@ def in_rings(rings: list[Any], lat: Any, lon: Any) -> bool:
     lat, lon = fractions.Fraction(lat), fractions.Fraction(lon)
     for ring in rings:
         corners = [(fractions.Fraction(x), fractions.Fraction(y)) for x, y in ring]
+        corners = corners[:-1] if corners[0] == corners[-1] else corners
         for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True):
             # seen from the point, as if it stood at longitude 0
             a = _short(x1 - lon)

@@ -23,6 +23,9 @@ LOCALITIES = [
     "along rio grande; 5 km",
     "İstanbul",
     "a_b%c \\ 'quoted'",
+    "شجرة قرب النهر, Río",
+    "🦋 Lake\tNorth\nside 🌿",
+    "e\u0301tang カタカナ-7b",
     "...",
     None,
 ]

@@ -1,5 +1,6 @@
 """The query language on the store, against the plain-Python reference (contract §2.7, D17-D22)."""
 
+import itertools
 import random
 import uuid
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from downloads.formats import terms
 from downloads.jobs.build import selection as build_selection
 from downloads.selectors import geo, jsontext, normal, parse, request, sql
-from tests.downloads import reference, specimens
+from tests.downloads import questions, reference, specimens
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,9 @@ OPERATORS: list[dict[str, Any]] = [
     {"genus": {"type": "range", "gte": "b", "lt": "q"}},
     {"genus": {"type": "range", "gt": "puma"}},
     {"commonnames": {"type": "range", "gte": "s"}},
+    {"flags": {"type": "range", "gt": "geopoint_datum_missing", "lt": "geopoint_similar_coord"}},
+    {"flags": {"type": "range", "gt": "dwc_basisofrecord_invalid", "lte": "dwc_basisofrecord_removed"}},
+    {"data.dwc:Identification": {"type": "range", "gt": "x,y", "lt": "zoë"}},
     {"data.dwc:habitat": {"type": "range", "gte": "pine", "lt": "pine,!"}},
     {"data.dwc:catalogNumber": {"type": "range", "gte": "5", "lte": "7"}},
     {"uuid": {"type": "range", "lt": "8"}},
@@ -246,6 +250,17 @@ def test_places(query: dict[str, Any], kinds: int, world: specimens.World) -> No
     assert len({world.records[key][0]["geopoint"] for key in found}) == kinds
 
 
+def test_edges_across_the_date_line() -> None:
+    """D18: points on the edges of a box across ±180° are in it, whatever their longitudes round to."""
+    chance = random.Random(5)
+    for _ in range(100):
+        east, west = sorted(round(chance.uniform(-180, 180), 3) for _ in range(2))
+        where = sql.condition(parse.query(bounds(1, west, 0, east), parse.Known()), "x")
+        inside = [east, west, 180.0, -180.0, (west + 180) / 2, (east - 180) / 2]
+        text = f"SELECT x.lon FROM (SELECT 0.5::float8 AS lat, unnest(%s::float8[]) AS lon) x WHERE {where.text}"
+        assert fetch(sql.Sql(text, ([*inside, (west + east) / 2], *where.params))) == [(lon,) for lon in inside]
+
+
 @pytest.mark.parametrize(
     ("spelt", "metres"),
     [
@@ -320,6 +335,61 @@ def test_groups(seed: int, world: specimens.World) -> None:
     """D19: nested groups equal set algebra."""
     query = _combined(random.Random(seed), 4)
     assert select(query) == expected(query, world)
+
+
+@pytest.mark.parametrize("kind", ["records", "media"])
+@pytest.mark.parametrize("seed", range(24))
+def test_any_question(seed: int, kind: Any, world: specimens.World) -> None:
+    """D17: whatever is asked, of whatever field and in whatever group, selects the same uuids as the reference."""
+    held, table = (world.records, terms.RECORD_TERM) if kind == "records" else (world.media, terms.MEDIA_TERM)
+    asker = questions.Asker(seed, held, table)
+    for _ in range(15):
+        query = asker.query(depth=seed % 3)
+        assert select(query, kind) == expected(query, world, kind), query
+
+
+@pytest.mark.parametrize("kind", ["records", "media"])
+def test_questions_tell_rows_apart(kind: Any, world: specimens.World) -> None:
+    """D17: a good part of the random queries select some rows and not others; all operators and fields occur."""
+    held, table = (world.records, terms.RECORD_TERM) if kind == "records" else (world.media, terms.MEDIA_TERM)
+    asker = questions.Asker(0, held, table)
+    asked = [asker.condition() for _ in range(600)]
+    sizes = [len(expected(query, world, kind)) for query in asked]
+    assert sum(0 < size < len(held) for size in sizes) > 0.4 * len(sizes)
+    operators = {value["type"] for query in asked for value in query.values() if isinstance(value, dict)}
+    assert operators == {name for name in parse.OPERATORS if kind == "records" or not name.startswith("geo_")}
+    assert {name for name in table if any(name in index for index, _ in held.values())} <= {*itertools.chain(*asked)}
+
+
+SAME = [
+    [{"genus": "acer"}, {"genus": ["ACER ", "acer"]}, {"and": [{"genus": "acer"}]}, {"or": [{"genus": "acer"}] * 2}],
+    [{}, {"and": []}, {"and": [{}, {"and": []}]}, {"not": {"not": {}}}, {"data": {"type": "fulltext", "value": "!"}}],
+    [{"or": []}, {"or": [{"or": []}, {"or": []}]}],
+    [{"not": {"not": {"genus": "acer"}, "and": []}}, {"genus": "acer"}],
+    [
+        {"not": {"genus": {"type": "missing"}}},
+        {"genus": {"type": "exists"}},
+        {"genus": {"type": "prefix", "value": ""}},
+    ],
+    [
+        {"or": [{"genus": "a"}, {"or": [{"genus": "b"}, {"genus": "a"}]}]},
+        {"or": [{"genus": "b"}, {"and": [{"genus": "A"}]}]},
+    ],
+    [
+        {"a": {"type": "fulltext", "value": "x y"}, "b": {"type": "fulltext", "text": "Z"}},
+        {"and": [{"data": {"type": "fulltext", "value": "z, y"}}, {"data": {"type": "fulltext", "value": "x"}}]},
+    ],
+    [{"locality": "St. Louis"}, {"locality": ["st louis", "ST-LOUIS"]}],
+    [{"minelevation": [1, "2.0"]}, {"minelevation": [2, 1.0, 2]}],
+]
+
+
+@pytest.mark.parametrize("queries", SAME, ids=str)
+def test_one_normal_form(queries: list[dict[str, Any]], world: specimens.World) -> None:
+    """D7: equivalent spellings have one normal form, so that they share a build."""
+    forms = [normal.query(parse.query(query, parse.Known())) for query in queries]
+    assert all(form == forms[0] for form in forms), forms
+    assert {frozenset(select(query)) for query in queries} == {frozenset(select(forms[0]))}
 
 
 def test_not_keeps_rows_without_the_field(world: specimens.World) -> None:
