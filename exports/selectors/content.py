@@ -53,7 +53,10 @@ def row_version(of: Row, version: str | None = None) -> RowVersion:
 
 
 def latest_concept(concept: Concept) -> ConceptVersion:
-    return ConceptVersion.objects.get(concept=concept, is_latest=True)
+    found = ConceptVersion.objects.filter(concept=concept, is_latest=True).first()
+    if found is None:
+        raise errors.NotFound  # it has been deleted for good meanwhile
+    return found
 
 
 def in_version(version: RepoVersion, kind: rows.Kind, segment: str) -> Found:

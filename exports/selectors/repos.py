@@ -88,7 +88,9 @@ def rows_head(of: Repo) -> RepoVersion:
 
 
 def head(of: Repo) -> RepoVersion:
-    found = of.versions.get(name=HEAD)
+    found = of.versions.filter(name=HEAD).first()
+    if found is None:
+        raise errors.NotFound  # the repository has been deleted meanwhile
     found.repo = of
     return found
 

@@ -51,7 +51,8 @@ def edit_organization(organization: Organization, *, data: Json, user: User) -> 
 def delete_organization(organization: Organization) -> None:
     """Only while it owns nothing."""
     with transaction.atomic():
-        Organization.objects.select_for_update().get(pk=organization.pk)
+        if not Organization.objects.select_for_update().filter(pk=organization.pk).values_list("pk"):
+            raise errors.NotFound
         if organization.repos.exists():
             raise errors.Conflict("The organization still owns repositories.")
         organization.delete()

@@ -64,7 +64,9 @@ def edit_version(version: RepoVersion, *, data: Json, user: User) -> RepoVersion
     changes = records.version(data)
     with transaction.atomic():
         lock = clock.lock(version.repo_id)
-        fresh = RepoVersion.objects.select_related("repo").get(pk=version.pk)
+        fresh = RepoVersion.objects.select_related("repo").filter(pk=version.pk).first()
+        if fresh is None:
+            raise errors.NotFound
         was_released = fresh.released
         for key, value in changes.items():
             setattr(fresh, key, value)

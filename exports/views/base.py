@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from isal import isal_zlib
@@ -199,6 +199,11 @@ def _decode(raw: bytes) -> Any:
     return text.loads(raw.decode("utf-8-sig"))
 
 
+def headers_only(kind: str, headers: dict[str, str] | None = None) -> HttpResponseBase:
+    """The answer to a HEAD without working out the content; so nothing is said of its length (RFC 9110, 8.6)."""
+    return StreamingHttpResponse(iter(()), content_type=kind, headers=headers)
+
+
 def zipped_json(response: Any) -> Any:
     """A JSON answer as a zip with the one member ``export.json``; anything else as it is."""
     if not response.get("Content-Type", "").startswith("application/json"):
@@ -218,7 +223,8 @@ def squeezed(request: Request, response: Any) -> Any:
         return response
     if response.streaming:
         response["Content-Encoding"] = "gzip"
-        response.streaming_content = packed(response.streaming_content)
+        if request.method != "HEAD":
+            response.streaming_content = packed(response.streaming_content)
         return response
     if len(response.content) < 500:
         return response

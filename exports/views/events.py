@@ -20,7 +20,7 @@ from core import errors
 from exports.formats import text
 from exports.selectors import builds
 from exports.serializers import exports as serializer
-from exports.views import exports
+from exports.views import base, exports
 
 #: seconds between two looks at the state; workers write it down at most every second
 PAUSE = 1.0
@@ -41,7 +41,7 @@ class Events(exports.Status):
             del response["Content-Type"]
             return response
         if request.method == "HEAD":
-            response = HttpResponse(content_type=KIND)
+            response = base.headers_only(KIND)
         else:
             response = StreamingHttpResponse(Watch(state), content_type=KIND)
         response["X-Accel-Buffering"] = "no"

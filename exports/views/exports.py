@@ -126,9 +126,8 @@ class Export(_OfVersion):
         if requested.build is not None:
             state = builds.started(self.version, requested.build, variant)
             return self.answer(state, status=202, body=serializer.document(state))
-        if requested.outcome == "ready":
-            self.version.refresh_from_db(fields=["current_build"])
-        state = builds.state_of(self.version, variant)
+        # the version was read before the archive was looked for
+        state = builds.again(builds.ExportState(self.version, None, None, variant))
         if requested.outcome == "ready" and state.ready:
             return self.already_there(state, state.ready, form, plain=plain)
         body = {"detail": "An export of this version is already being created."}

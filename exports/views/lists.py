@@ -5,7 +5,7 @@ from typing import Any
 from urllib import parse
 
 from django.db.models import QuerySet
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
@@ -63,7 +63,7 @@ def of_query(
     """A list of ordinary rows; of all of them so many are held at once."""
     place = window(view, found.count())
     if view.request.method == "HEAD":
-        return HttpResponse(content_type="application/json", headers=headers(view, place))
+        return base.headers_only("application/json", headers(view, place))
     if place.limit:
         chosen = found[place.offset : place.offset + place.limit]
         return dialect.json_response([render(one) for one in chosen], headers=headers(view, place))
@@ -78,7 +78,7 @@ def of_rows(view: base.View, question: rows.Rows, render: Render) -> HttpRespons
     if since := view.updated_since():
         told["X-Updated-Since"] = stamps.offset_iso(since)
     if view.request.method == "HEAD":
-        return HttpResponse(content_type="application/json", headers=told)
+        return base.headers_only("application/json", told)
     if place.limit:
         found = content.fetch(question, limit=place.limit, offset=place.offset)
         return dialect.json_response([render(one) for one in found], headers=told)

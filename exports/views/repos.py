@@ -55,7 +55,7 @@ class Document(base.View):
                  zipped: bool = False) -> HttpResponseBase:  # fmt: skip
         kind = "application/zip" if zipped else "application/json"
         if self.request.method == "HEAD":
-            return HttpResponse(content_type=kind, headers=told)
+            return base.headers_only(kind, told)
         slot = documents.Slot()
         blocks = documents.stream(version, top, wanted)
         if zipped:

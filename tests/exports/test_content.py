@@ -342,6 +342,20 @@ def test_numbers_beyond_any_list(world: World, name: str) -> None:
         assert allowed["num_found"] == "1"
 
 
+def test_head_of_long_answers(world: World) -> None:
+    """X38: HEAD of a list or a whole document gives the headers, and no length that the answer to GET has not."""
+    world.fill()
+    for path in ("/orgs/", f"{world.path}concepts/?limit=2", f"{world.path}{QUERY}", f"{world.path}concepts/?limit=0"):
+        for accepted in ("identity", "gzip"):
+            got = world.api.get(path, **{"Accept-Encoding": accepted})
+            told = world.api.head(path, **{"Accept-Encoding": accepted})
+            assert (told.status_code, body(told)) == (200, b""), path
+            assert told.get("Content-Length") in (None, got.get("Content-Length")), path
+            assert told["Content-Type"] == got["Content-Type"]
+            assert told.get("num_found") == got.get("num_found")
+            body(got)
+
+
 def test_most_rows_of_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X38: a list shows at most 1,000 rows, whatever limit is asked for."""
     assert lists.MOST == 1000

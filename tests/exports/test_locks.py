@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exports.models import Concept, Fragment, Mapping
-from exports.writing import clock, drafts, mappings, places, removal
+from exports.writing import clock, drafts, mappings, places, removal, versions
 from tests.exports import meeting
 from tests.exports.conftest import World
 from tests.exports.test_content import whole
@@ -170,3 +170,39 @@ def test_superseded_version(three: Three) -> None:
     assert told["is_latest_version"] is False
     assert resolved(told) == ("Name of Left1", "Name of Right1")
     assert {**told, "is_latest_version": True, "latest_source_version": former["latest_source_version"]} == former
+
+
+def test_gone_meanwhile(three: Three) -> None:
+    """X4: who waits for somebody that deletes what he is about to change is told that it is not there."""
+    world, answers = three.world, list[Any]()
+    url, version = world.concept("A"), world.cut("v1")
+    row = Concept.objects.select_related("source").get(uri=world.concept("B"))
+    boss, path = world.boss, world.path
+    for act, ask in (
+        (lambda lock: removal.erase(lock, row), lambda: boss.put(row.uri, named("New"))),
+        (lambda lock: versions.erase_version(version), lambda: boss.put(f"{path}v1/", {"released": True})),
+        (lambda lock: versions.erase(lock), lambda: boss.put(f"{path}concepts/A/", named("New"))),
+    ):
+        with meeting.doing(world.source, act):
+            asking = meeting.begun(lambda ask=ask: answers.append(ask()))  # type: ignore[misc]
+        asking.join(30)
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(404, {"detail": "Not found."})] * 3, url
+
+
+def test_label_of_what_is_gone_meanwhile(three: Three) -> None:
+    """X4: so is who adds a name to a concept that is being deleted for good."""
+    answers: list[Any] = []
+    row = Concept.objects.select_related("source").get(uri=three.urls[0])
+    with meeting.doing(three.sources[0], lambda lock: removal.erase(lock, row)):
+        label = {"name": "More", "locale": "en"}
+        asking = meeting.begun(lambda: answers.append(three.world.api.post(f"{three.urls[0]}names/", label)))
+    asking.join(30)
+    assert answers[0].status_code == 404
+
+
+def test_organization_deleted_twice(world: World) -> None:
+    """X4: of two that delete an organization at once one is told that it is not there."""
+    assert world.api.post("/orgs/", {"id": "Brief"}).status_code == 201
+    acts = [lambda: world.boss.delete("/orgs/Brief/")] * 2
+    answers = meeting.halfway(acts, at='SELECT "exports_organization"."id"')
+    assert sorted(answer.status_code for answer in answers) == [204, 404]
