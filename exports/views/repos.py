@@ -29,11 +29,12 @@ class Document(base.View):
             return self.streamed(version, top, wanted, told, zipped=True)
         if not wanted.arrays(version):
             return dialect.json_response(top(version), headers=told)
-        if not wanted.limit:
-            return self.streamed(version, top, wanted, told)
-        for kind in ("concepts", "mappings"):
+        for kind in ("concepts", "mappings") if wanted.limit else ():
             if getattr(wanted, kind):
                 told[f"X-Total-{kind.capitalize()}"] = str(documents.rows_of(version, kind, wanted).count())
+        if not 0 < wanted.limit <= lists.MOST:
+            # any number of rows is honoured, but not held in memory
+            return self.streamed(version, top, wanted, told)
         body = documents.page(version, top, wanted)
         return HttpResponse(body, content_type="application/json", headers=told)
 
