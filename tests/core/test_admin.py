@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client, RequestFactory
 
 from core import auth, jobs
+from core.jobs import families
 from core.models import Job, Mail, User
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +61,7 @@ def test_jobs_are_cancelled_and_started_again(staff: Client) -> None:
     assert job.state == "cancelled"
     assert "was started again" in act(staff, "job", "retry", job.pk)
     assert Job.objects.filter(kind="test.admin", state="queued", params={"n": 1}).exists()
-    del jobs._kinds["test.admin"]
+    del families._kinds["test.admin"]
 
 
 def test_failed_mails_are_sent_again(staff: Client) -> None:

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import announce, clock, errors, jobs
+from core.jobs import families, moves
 from core.models import Job
 from tests import together
 
@@ -36,7 +37,7 @@ def kind() -> Iterator[Callable[..., str]]:
 
     yield make
     for name in names:
-        del jobs._kinds[name]
+        del families._kinds[name]
 
 
 def submit(name: str, **options: Any) -> Job:
@@ -68,7 +69,7 @@ def test_final_states_never_change() -> None:
     for state in jobs.FINAL:
         assert jobs.MOVES[state] == frozenset()
         with pytest.raises(ValueError, match="never moves"):
-            jobs._move(Q(), state, jobs.QUEUED)
+            moves.move(Q(), state, jobs.QUEUED)
 
 
 def test_hundred_concurrent_submits_of_one_fingerprint_make_one_job(kind: Callable[..., str]) -> None:

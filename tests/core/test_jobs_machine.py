@@ -14,6 +14,7 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 
 from core import announce, errors, jobs
+from core.jobs import attempts, families
 from core.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,7 +71,7 @@ class Machine(stateful.RuleBasedStateMachine):
 
     def teardown(self) -> None:
         Job.objects.all().delete()
-        del jobs._kinds[KIND]
+        del families._kinds[KIND]
 
     def work(self, run: jobs.Run) -> dict[str, Any]:
         """Does as it was told for this one attempt."""
@@ -152,7 +153,7 @@ class Machine(stateful.RuleBasedStateMachine):
     def do(self, run: jobs.Run, order: str) -> None:
         """The run does its work to some end, whether the job is still its own or not."""
         job, self.order = self.expected[run.job_id], order
-        outcome = jobs._work(run)
+        outcome = attempts._work(run)
         if job.holder is not run:
             # A run that has published says so again; the table must not change by it.
             assert outcome == "lease_lost" or order == "look" or run._finished

@@ -13,6 +13,7 @@ import requests
 from django.utils import timezone
 
 from core import jobs, process
+from core.jobs import attempts
 from core.models import Job, User
 from registry.demo import source as demo_source
 from registry.formats import samples
@@ -190,7 +191,7 @@ def test_trigger_during_cancelling(harvest: Harvest, source: demo_source.Source)
     attempt.beat()
     with pytest.raises(jobs.Cancelled):
         attempt.check()
-    jobs._end(attempt, "cancelled", "cancelled", "")
+    attempts._end(attempt, "cancelled", "cancelled", "")
     Job.objects.filter(pk=fresh.job_id).update(available_at=timezone.now())
     jobs.run_queued()
     assert (state_of(fresh), fresh.good, Record.objects.count()) == ("ok", 4, 4)

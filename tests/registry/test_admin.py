@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from core import jobs
-from core.models import User, WebhookDelivery
+from core.models import Job, User, WebhookDelivery
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
@@ -308,7 +308,7 @@ def test_uploads_are_for_operators(client: Client, add_harvest: Add, owner: User
     paths += [f"harvest/errands/{uuid.uuid4()}/", f"harvest/errands/{uuid.uuid4()}/report.csv"]
     for path in paths:
         assert client.post(f"/admin/registry/{path}").status_code == 403, path
-    assert not jobs.Job.objects.exists()
+    assert not Job.objects.exists()
 
 
 def test_buttons_of_a_harvest(staff: Client, add_harvest: Add) -> None:
@@ -335,14 +335,14 @@ def test_buttons_of_a_harvest(staff: Client, add_harvest: Add) -> None:
 def test_reports_outlive_the_sweep(staff: Client) -> None:
     """X48: the sweep keeps reports for as long as their jobs are kept, and uploads until they were read."""
     page = uploaded(staff, "/admin/registry/organization/import/", "o.csv", "name\nPacIOOS\n")
-    report = jobs.Job.objects.get().result["report"]
+    report = Job.objects.get().result["report"]
     staff.post("/admin/registry/organization/import/", {"file": SimpleUploadedFile("p.csv", b"name\nAOOS\n")})
-    waiting = jobs.Job.objects.get(state="queued").params["upload"]
+    waiting = Job.objects.get(state="queued").params["upload"]
     keys = {report, waiting, "registry/reports/gone.csv", "registry/uploads/gone.csv", "registry/docs/aa/aa"}
     assert selectors.live_blobs(keys) == {report, waiting}
     assert page.status_code == 200
     jobs.run_queued()
-    jobs.Job.objects.all().delete()
+    Job.objects.all().delete()
     assert selectors.live_blobs(keys) == set()
 
 

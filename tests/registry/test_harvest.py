@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import blobs, jobs
-from core.models import Mail, User
+from core.jobs import attempts
+from core.models import Job, Mail, User
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import samples
@@ -183,7 +184,7 @@ def test_csw_takeover(
     made, _ = request.run_of(add_harvest("csw"), trigger="cli")
     die(monkeypatch, owner, name, nth=nth)
     assert jobs.run_queued() == 1
-    jobs.Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
+    Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
     jobs.sweep()
     assert jobs.run_queued() == 1
     made.refresh_from_db()
@@ -208,7 +209,7 @@ def test_folder_takeover(harvest: Harvest, source: demo_source.Source, monkeypat
     first = made.good + made.bad
     assert 0 < first < 7
     assert made.bytes == sum(StagedRecord.objects.values_list("size", flat=True)) > 0
-    jobs.Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
+    Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(minutes=1))
     jobs.sweep()
     assert jobs.run_queued() == 1
     made.refresh_from_db()
@@ -367,7 +368,7 @@ def test_deadline(add_harvest: Add, source: demo_source.Source, monkeypatch: pyt
     attempt = jobs.claim(made.job_id)
     assert attempt is not None
     attempt.deadline = 0
-    jobs._work(attempt)
+    attempts._work(attempt)
     made.refresh_from_db()
     assert (made.state, made.failure_code) == ("fail", "deadline")
 

@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from core import jobs
-from core.models import ApiToken, Mail, User
+from core.models import ApiToken, Job, Mail, User
 from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import listing, samples, validation, waf
@@ -587,9 +587,9 @@ def test_three_deaths_of_the_worker(harvest: Harvest, source: demo_source.Source
         claimed = jobs.claim(made.job_id)
         assert claimed is not None
         assert claimed.attempt == attempt
-        jobs.Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+        Job.objects.filter(pk=made.job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
         jobs.sweep()
-        jobs.Job.objects.filter(pk=made.job_id).update(available_at=timezone.now())
+        Job.objects.filter(pk=made.job_id).update(available_at=timezone.now())
     made.refresh_from_db()
     harvest.refresh_from_db()
     assert (made.state, made.failure_code, harvest.last_status) == ("fail", "worker_lost", "fail")

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import egress, jobs
-from core.models import EmailAddress, Mail, User
+from core.jobs import attempts
+from core.models import EmailAddress, Job, Mail, User
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import request
@@ -255,8 +256,8 @@ def test_delete_during_a_run(add_harvest: Add) -> None:
     attempt.beat()
     with pytest.raises(jobs.Cancelled):
         attempt.check()
-    jobs._end(attempt, "cancelled", "cancelled", "")
-    jobs.Job.objects.update(available_at=timezone.now())
+    attempts._end(attempt, "cancelled", "cancelled", "")
+    Job.objects.update(available_at=timezone.now())
     jobs.run_queued()
     assert [model.objects.count() for model in (Record, HarvestRun, Harvest)] == [0, 0, 0]
 
