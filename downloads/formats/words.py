@@ -34,8 +34,14 @@ LEXEMES_SQL: Final = r"array_to_tsvector(string_to_array(split_part(words, E'\x0
 LONGEST_WORD: Final = 200
 """Characters; a longer run is cut into consecutive words, in stored and in sought text alike (a lexeme holds 2 KB)."""
 
-MOST_CHARACTERS: Final = 250_000
-"""Words of a record beyond this many characters are not searchable (a tsvector holds 1 MB)."""
+LARGEST_VECTOR: Final = 1_040_000
+"""Bytes of the different words of a record, a little less than a tsvector holds.
+
+More only fit into a row (1 MiB, and a quarter attached to it) that hardly says a word twice; of such a row the words
+beyond are not searchable.
+"""
+_SURE_TO_FIT: Final = LARGEST_VECTOR // 4
+"""Characters."""
 
 _SINGLE = (
     "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
@@ -157,9 +163,22 @@ def _document(provider: Values, index: Values) -> str:
     alone = [section[len(f"{OTHER} ") :] for section in others if section not in seen]
     behind = [begin + fold for begin, fold in zip(provider[0], folds, strict=True) if fold]
     text = f"{_alternating(provider[0], sections)}{MARK}{OTHER} {''.join(alone)}"
-    if len(text) > MOST_CHARACTERS:
-        text = text[: text.rindex(" ", 0, MOST_CHARACTERS) + 1]
+    if len(text) > _SURE_TO_FIT:
+        text = _fitting(text)
     return f"{text}{MARK}{ROOM}{''.join(behind)}{_alternating(index[0], others)}{MARK}"
+
+
+def _fitting(text: str) -> str:
+    """As many of the sections as a tsvector holds, which has every word once."""
+    room, kept, seen = LARGEST_VECTOR, 0, set[str]()
+    for word in text.split(" "):
+        if word not in seen:
+            seen.add(word)
+            room -= len(word.encode())
+            if room < 0:
+                return text[:kept]
+        kept += len(word) + 1
+    return text
 
 
 def _alternating(starts: Sequence[str], sections: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from core import blobs
-from downloads.formats import archive_in
+from downloads.formats import archive_in, words
 from downloads.jobs import imports, ingest
 from downloads.models import Identifier, IngestRun, MediaRecord, Record, RecordMedia, RejectedRow
 from tests.downloads import making
@@ -150,16 +150,41 @@ def test_rows_without_an_id_are_attached_to_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_attached_to_a_record_has_a_limit(tmp_path: Path) -> None:
-    """D42: a record with all that is attached to it stays a row: what goes beyond 1 MiB is set aside, by line."""
-    remarks = "a" * 100_000
-    attached = [{"coreid": "r0", "dwc:identificationRemarks": f"{n}{remarks}"} for n in range(12)]
-    attached.append({"coreid": "r1", "dwc:identificationRemarks": remarks})
+    """D42: what is attached to a record becomes a cell: beyond the length of one it is set aside, by line."""
+    attached = [{"coreid": "r0", "dwc:identificationRemarks": f"{n}{'ä' * 4000}"} for n in range(12)]
+    attached.append({"coreid": "r1", "dwc:identificationRemarks": "a" * 100_000})
     report = making.bring_in(making.archive(tmp_path, making.specimens(2), (), attached))
     assert (report.attached, report.rejected) == (11, {"row_too_long": 2})
     assert adds_up(report)
     kept = Record.objects.get(raw__id="r0").raw["dwc:Identification"]
-    assert [each["dwc:identificationRemarks"][:2].strip("a") for each in kept] == [str(n) for n in range(10)]
+    assert [each["dwc:identificationRemarks"].strip("ä") for each in kept] == [str(n) for n in range(10)]
     assert list(RejectedRow.objects.values_list("file", "line")) == [("identification.csv", n) for n in (12, 13)]
+    own = downloaded(tmp_path, {})
+    forget()
+    assert making.bring_in(own).added == 2
+
+
+def test_every_word_of_a_long_record_is_found(tmp_path: Path) -> None:
+    """D21: the last words of a row of a megabyte are found as the first; what no index entry holds does no harm."""
+    cells = {f"dwc:term{n}": " ".join(f"w{n}x{m}" for m in range(28_000)) for n in range(4)}
+    long = {"id": "long"} | cells | {"dwc:zz": "the very last zyzzyva"}
+    beyond = {"id": "beyond"} | {f"dwc:term{n}": " ".join(f"w{n}öö{m}" for m in range(20_000)) for n in range(4)}
+    attached = [
+        {"coreid": "beyond", "dwc:identificationRemarks": " ".join(f"yyyyyy{n}" for n in range(22_000))},
+    ]
+    assert making.bring_in(making.archive(tmp_path, [long, beyond], (), attached)).added == 2
+    held = Record.objects.get(raw__id="beyond").words.partition(words.ROOM)[0]
+    assert "w0öö0 " in held
+    assert "w3öö19999 " not in held
+    for query in (
+        {"data": {"type": "fulltext", "value": "zyzzyva w0x0"}},
+        {"data.dwc:zz": "very last"},
+        {"data.dwc:term3": "w3x27998 w3x27999"},
+        {"data.dwc:term0": "w0öö0 w0öö1"},
+    ):
+        build = making.built(query).build
+        assert build is not None
+        assert build.rows["occurrence.csv"] == 1, query
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,14 @@ def test_lexemes_are_never_empty(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_limit() -> None:
-    document = words.document(("k", f"word{n}") for n in range(100_000))
-    assert len(document.split(words.ROOM)[0]) <= words.MOST_CHARACTERS + 1
+    """D21: a word said again takes no room; different words are taken as far as they fit, and no word in part."""
+    often = words.document([("k", "once and again and again " * 40_000 + "lastly")])
+    assert often.split(words.ROOM)[0].endswith(f"again lastly {words.MARK}{words.OTHER} {words.MARK}")
+    document = words.document(("k", f"wörd{n}") for n in range(150_000))
+    lexemes = set(document.split(words.ROOM)[0].split(" "))
+    size = sum(len(lexeme.encode()) for lexeme in lexemes)
+    assert words.LARGEST_VECTOR - 20 < size <= words.LARGEST_VECTOR
+    assert {lexeme for lexeme in lexemes if lexeme[0] != words.MARK} == {f"wörd{n}" for n in range(len(lexemes) - 2)}
     assert document.endswith(words.MARK)
 
 

@@ -17,7 +17,7 @@ import orjson
 from django.db import connection
 
 from core import db
-from downloads.formats import archive_in, normalise, terms
+from downloads.formats import archive_in, cells, normalise, terms
 from downloads.formats.archive_in import meta, reader
 from downloads.jobs.ingest import identity, options, trusted
 
@@ -27,7 +27,7 @@ CREATE TEMP TABLE stage_record (n bigint, file text COLLATE "C", line bigint, re
     is_given boolean, recordset uuid, ids text, etag text COLLATE "C", trusted text, raw text)
     WITH (toast_tuple_target = 8160);
 CREATE TEMP TABLE stage_media (LIKE stage_record, refs text COLLATE "C") WITH (toast_tuple_target = 8160);
-CREATE TEMP TABLE stage_other (file text COLLATE "C", line bigint, ref text COLLATE "C", type text, raw text)
+CREATE TEMP TABLE stage_other (file text COLLATE "C", line bigint, ref text COLLATE "C", type text, size int, raw text)
     WITH (toast_tuple_target = 8160);
 CREATE TEMP TABLE stage_reject (file text, line bigint, reason text, message text, row text);
 """
@@ -35,9 +35,9 @@ CREATE TEMP TABLE stage_reject (file text, line bigint, reason text, message tex
 _STORAGE = "ALTER TABLE {table} ALTER COLUMN raw SET STORAGE EXTERNAL"
 _OVERLONG = """
 WITH long AS (
-    SELECT ref FROM stage_other WHERE ref <> '' GROUP BY ref HAVING sum(octet_length(raw)) > %(limit)s
+    SELECT ref FROM stage_other WHERE ref <> '' GROUP BY ref HAVING sum(size) > %(limit)s
 ), counted AS (
-    SELECT o.ctid AS place, sum(octet_length(o.raw)) OVER (PARTITION BY o.ref ORDER BY o.file, o.line, o.ctid) AS size
+    SELECT o.ctid AS place, sum(o.size) OVER (PARTITION BY o.ref ORDER BY o.file, o.line, o.ctid) AS size
     FROM stage_other o JOIN long USING (ref)
 ), gone AS (
     DELETE FROM stage_other o USING counted c WHERE o.ctid = c.place AND c.size > %(limit)s
@@ -47,7 +47,7 @@ INSERT INTO stage_reject (file, line, reason, message, row)
     SELECT file, line, 'row_too_long', format('The rows attached to one record are longer than %%s bytes.', %(limit)s),
         left(raw, 8192) FROM gone
 """
-"""A record and what is attached to it are one row of the store: that stays as short as any other."""
+"""What is attached to a record is one cell of a download archive: that stays as short as any other."""
 _COLUMNS = ("n", "file", "line", "ref", "uuid", "is_given", "recordset", "ids", "etag", "trusted", "raw")
 _REJECT_COLUMNS = ("file", "line", "reason", "message", "row")
 Check = Callable[[int], None]
@@ -99,7 +99,7 @@ class Stage:
         has_other = bool(by_role["other"])
         if has_other:
             with connection.cursor() as cursor:
-                cursor.execute(_OVERLONG, {"limit": self.archive.limits.row})
+                cursor.execute(_OVERLONG, {"limit": self.archive.limits.cell})
                 cursor.execute("CREATE INDEX ON stage_other (ref); ANALYZE stage_other (ref)")
         for role in ("records", "media"):
             self.recordsets.add(self.recordset)
@@ -140,9 +140,10 @@ class Stage:
                     self._reject(row)
                     continue
                 raw = {key: value for key, value in row.raw.items() if key != "coreid"}
-                yield db.copy_line((row.file, row.line, row.id, kind, orjson.dumps(raw).decode()))
+                size = len(cells.raw_value(raw)) + len("[], ")
+                yield db.copy_line((row.file, row.line, row.id, kind, size, orjson.dumps(raw).decode()))
 
-        db.copy_in("stage_other", ("file", "line", "ref", "type", "raw"), lines())
+        db.copy_in("stage_other", ("file", "line", "ref", "type", "size", "raw"), lines())
 
     def _copy(
         self,
