@@ -10,16 +10,18 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import django
 import hypothesis
 import pytest
 import redis
 from django.conf import settings as django_settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from core import process
 from core.embedded import server
+from core.embedded.seaweedfs import SeaweedFS
 from tests import house, mailbox, network
 
 if django_settings.configured:
@@ -41,6 +43,9 @@ from django.test import override_settings  # noqa: E402
 from core import jobs, programs, throttle  # noqa: E402
 from core.models import Job  # noqa: E402
 from tests import emptying  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
 
 # How long an example takes says something about the machine, not about the property.
 hypothesis.settings.register_profile(
@@ -77,7 +82,7 @@ def running_house() -> house.House:
 
 @pytest.fixture
 def servers(running_house: house.House) -> Iterator[house.House]:
-    """For tests that take servers down: `servers.stack.postgres|valkey|store` with start, stop, kill, pause, resume.
+    """For tests that take servers down: `servers.postgres|valkey|store` with start, stop, kill, pause, resume.
 
     Whatever the test leaves stopped or frozen runs again for the next one.
     """
@@ -87,9 +92,9 @@ def servers(running_house: house.House) -> Iterator[house.House]:
 
 
 @pytest.fixture
-def store(running_house: house.House) -> Any:
+def store(running_house: house.House) -> SeaweedFS:
     """The running object store, for tests that need no database."""
-    return running_house.stack.store
+    return running_house.store
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +109,7 @@ def django_db_keepdb() -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """pytest-django's own set-up; a database it had to make is kept for the next run."""
     if not HOUSE.is_migrated:
         with django_db_blocker.unblock():
@@ -121,15 +126,13 @@ def drill_stack(servers: house.House, transactional_db: None) -> house.House:
 @pytest.fixture
 def valkey(drill_stack: house.House) -> server.Server:
     """Valkey, to take down."""
-    assert drill_stack.stack.valkey is not None
-    return drill_stack.stack.valkey
+    return drill_stack.valkey
 
 
 @pytest.fixture
 def postgres(drill_stack: house.House) -> server.Server:
     """PostgreSQL, to take down."""
-    assert drill_stack.stack.postgres is not None
-    return drill_stack.stack.postgres
+    return drill_stack.postgres
 
 
 # -- programs ---------------------------------------------------------------------------------------------------------
@@ -137,8 +140,7 @@ def postgres(drill_stack: house.House) -> server.Server:
 
 def program_env(**more: str) -> dict[str, str]:
     """Environment of a program of the service that works on this process's test database."""
-    assert HOUSE.stack.postgres is not None
-    database = HOUSE.stack.postgres.url(connection.settings_dict["NAME"])
+    database = HOUSE.postgres.url(connection.settings_dict["NAME"])
     base_url = f"http://127.0.0.1:{HOUSE.web_port}"
     own = {"DATABASE_URL": database, "PUBLIC_BASE_URL": base_url, "IDLE_TRANSACTION_SECONDS": "15"}
     return {**os.environ, **HOUSE.env, **own, **more}
@@ -273,7 +275,7 @@ def start_beat(transactional_db: None, program_folder: pathlib.Path) -> Iterator
 
 
 @pytest.fixture
-def smtp(settings: Any) -> Iterator[mailbox.Mailbox]:
+def smtp(settings: Settings) -> Iterator[mailbox.Mailbox]:
     """A mail server that keeps what it is sent, for this process and for `web` and `worker`."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", HOUSE.smtp_port
@@ -304,10 +306,9 @@ def _no_leftovers() -> Iterator[None]:
 
 def flush_valkey() -> None:
     """Empty Valkey when it runs: throttle counters and messages, but not the bindings that kombu declares only once."""
-    valkey = HOUSE.stack.valkey
-    if valkey is None or not valkey.is_running:
+    if not HOUSE.valkey.is_running:
         return
-    with redis.Redis.from_url(valkey.url(), socket_timeout=5) as client:
+    with redis.Redis.from_url(HOUSE.valkey.url(), socket_timeout=5) as client:
         keys = [key for key in client.scan_iter(count=1000) if not key.startswith(b"_kombu.binding.")]
         if keys:
             client.delete(*keys)
@@ -336,7 +337,7 @@ CHROMIUM_ARGS = [
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium() -> Iterator["BrowserContext"]:
     """The system's Chromium, driven by Playwright; for one module, since no test may use asyncio while it runs."""
     from playwright import sync_api  # heavy; only browser tests pay for it
 
@@ -356,7 +357,7 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def browser(chromium: Any) -> Iterator[Any]:
+def browser(chromium: "BrowserContext") -> Iterator["Page"]:
     """A Playwright page with no cookies; a script error on a page fails the test."""
     chromium.clear_cookies()
     page = chromium.new_page()

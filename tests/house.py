@@ -21,6 +21,9 @@ from typing import TypeVar
 
 from core import process, programs
 from core.embedded import stack
+from core.embedded.postgres import Postgres
+from core.embedded.seaweedfs import SeaweedFS
+from core.embedded.valkey import Valkey
 from tests import processes, template
 
 # Only a failing test waits so long; a machine with other work may be slow.
@@ -34,8 +37,7 @@ class House:
     def __init__(self) -> None:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quincunx-test-"))
         self.stack = stack.Stack(self.folder, durable=False)
-        assert self.stack.postgres is not None
-        self.is_migrated = template.restore(self.stack.postgres)
+        self.is_migrated = template.restore(self.postgres)
         self.stack.reserve()
         self.web_port, self.smtp_port = process.free_ports(2)
         # What core.settings reads, in the pytest process and in every program a test starts.
@@ -56,6 +58,24 @@ class House:
             "JOB_SWEEP_SECONDS": "1",
         }
 
+    @property
+    def postgres(self) -> Postgres:
+        """PostgreSQL."""
+        assert self.stack.postgres is not None
+        return self.stack.postgres
+
+    @property
+    def valkey(self) -> Valkey:
+        """Valkey."""
+        assert self.stack.valkey is not None
+        return self.stack.valkey
+
+    @property
+    def store(self) -> SeaweedFS:
+        """The object store."""
+        assert self.stack.store is not None
+        return self.stack.store
+
     def start(self) -> None:
         """Start the servers that do not run: all at first, later those that a test has stopped or frozen."""
         for each in self.stack.servers:
@@ -64,8 +84,7 @@ class House:
 
     def keep_tables(self) -> None:
         """The tables have just been made: spare the next run the work."""
-        assert self.stack.postgres is not None
-        template.keep(self.stack.postgres)
+        template.keep(self.postgres)
         self.is_migrated = True
 
     def close(self) -> None:
@@ -211,7 +230,7 @@ class Beat(Program):
         return re.search(r"beat: Starting|Sending due task|Scheduler: Sending", self.log_text()) is not None
 
 
-def wait_for(condition: Callable[[], T], *, what: str = "", timeout: float = PATIENCE_SECONDS) -> T:
+def wait_for(condition: Callable[[], T | None], *, what: str = "", timeout: float = PATIENCE_SECONDS) -> T:
     """The first true value of `condition`; fails the test after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from axe_playwright_python.sync_playwright import Axe
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 320, "height": 640}
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, ViewportSize
+
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 320, "height": 640}
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 
-def audit(page: Any, name: str = "") -> None:
+def audit(page: Page, name: str = "") -> None:
     """No violation of WCAG 2.2 A or AA that axe can find, one first heading, at desktop and phone width; nothing
     scrolls sideways. With a name there are pictures of both."""
     for size in (NARROW, WIDE):
@@ -26,13 +30,13 @@ def audit(page: Any, name: str = "") -> None:
             picture(page, f"{name}-{size['width']}")
 
 
-def assert_fits(page: Any) -> None:
+def assert_fits(page: Page) -> None:
     """Nothing scrolls sideways."""
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, (page.url, page.viewport_size, overflow)
 
 
-def picture(page: Any, name: str) -> None:
+def picture(page: Page, name: str) -> None:
     """Keep a screenshot when QUINCUNX_SCREENSHOTS names a folder; names begin with the app's."""
     folder = os.environ.get("QUINCUNX_SCREENSHOTS")
     if folder:

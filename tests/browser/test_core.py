@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.utils import timezone
@@ -11,6 +11,10 @@ from core.models import Job, Mail, User, WebhookDelivery
 from downloads.models import Recordset
 from registry.jobs import errands
 from registry.models import Harvest, Organization
+from tests import house
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,14 +23,14 @@ TALLEST_ROW = "Math.max(0, ...[...document.querySelectorAll('tr')].map(row => ro
 
 
 @pytest.mark.parametrize("path", ["/", "/docs/", "/accounts/login", "/accounts/password/forgot", "/nosuch"])
-def test_pages_fit_a_narrow_screen(web: Any, browser: Any, path: str) -> None:
+def test_pages_fit_a_narrow_screen(web: house.Web, browser: Page, path: str) -> None:
     browser.set_viewport_size({"width": 320, "height": 640})
     browser.goto(web.base_url + path)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 320
     assert browser.evaluate(TALLEST_ROW) < 500
 
 
-def test_lists_of_the_admin_show_all_their_columns(web: Any, browser: Any) -> None:
+def test_lists_of_the_admin_show_all_their_columns(web: house.Web, browser: Page) -> None:
     User.objects.create_superuser("staff", "staff@example.org", "quite unguessable 1")
     now, error = timezone.now(), "ServerDisconnected: connection unexpectedly closed while waiting for the greeting"
     owner = User.objects.create_user("someone.with_a_long_name", "someone@example.org")
@@ -68,7 +72,7 @@ def test_lists_of_the_admin_show_all_their_columns(web: Any, browser: Any) -> No
         assert browser.evaluate(TALLEST_ROW) < 200
 
 
-def test_a_report_of_an_errand_fits_a_narrow_screen(web: Any, browser: Any) -> None:
+def test_a_report_of_an_errand_fits_a_narrow_screen(web: house.Web, browser: Page) -> None:
     User.objects.create_superuser("staff", "staff@example.org", "quite unguessable 1")
     columns = ["stage", "severity", "code", "url", "identifier", "line", "column", "message"]
     line = [

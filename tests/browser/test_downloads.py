@@ -6,7 +6,7 @@ import pathlib
 import re
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.utils import timezone
@@ -18,12 +18,15 @@ from tests import house
 from tests.browser.looks import NARROW, WIDE, assert_fits, audit, picture
 from tests.downloads import making
 
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
 Look = Callable[[str], None]
 PASSWORD = "quite unguessable 1"
 
 
 @pytest.fixture
-def base(web: Any, tmp_path: pathlib.Path) -> str:
+def base(web: house.Web, tmp_path: pathlib.Path) -> str:
     """The address of a service with three maples and two oaks, whose names try to be markup."""
     rows = making.specimens(3) + making.specimens(2, genus="Quercus", start=3)
     media = [{"coreid": "r0", "dcterms:identifier": "m0", "ac:accessURI": "https://media.example.org/0.jpg"}]
@@ -32,7 +35,7 @@ def base(web: Any, tmp_path: pathlib.Path) -> str:
 
 
 @pytest.fixture(params=["with scripts", "without scripts"])
-def page(request: pytest.FixtureRequest, browser: Any) -> Any:
+def page(request: pytest.FixtureRequest, browser: Page) -> Any:
     """A page, once with scripts and once without."""
     if request.param == "without scripts":
         session = browser.context.new_cdp_session(browser)
@@ -42,7 +45,7 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Any:
 
 
 @pytest.fixture
-def look(request: pytest.FixtureRequest, page: Any) -> Callable[[str], None]:
+def look(request: pytest.FixtureRequest, page: Page) -> Callable[[str], None]:
     """Check what the page looks like, and keep it; axe itself is a script."""
 
     def with_scripts(name: str) -> None:
@@ -56,7 +59,7 @@ def look(request: pytest.FixtureRequest, page: Any) -> Callable[[str], None]:
     return with_scripts if request.node.callspec.params["page"] == "with scripts" else without
 
 
-def test_from_form_to_file(page: Any, base: str, worker: Any, look: Look) -> None:
+def test_from_form_to_file(page: Page, base: str, worker: house.Worker, look: Look) -> None:
     """D49: estimate, then request; the page of the download follows it to its file, which is what was asked for."""
     page.goto(f"{base}/")
     page.get_by_role("link", name=re.compile("download", re.IGNORECASE)).first.click()
@@ -76,12 +79,12 @@ def test_from_form_to_file(page: Any, base: str, worker: Any, look: Look) -> Non
     page.get_by_text("Ready.").wait_for()
     look("ready")
     link = page.get_by_role("link", name=re.compile(r"\.csv$"))
-    with urllib.request.urlopen(link.get_attribute("href"), timeout=30) as answer:
+    with urllib.request.urlopen(str(link.get_attribute("href")), timeout=30) as answer:
         assert len(making.ids(answer.read())) == 3
     assert '"genus": "acer"' in page.locator("pre").inner_text()
 
 
-def test_faults_at_their_fields(page: Any, base: str, look: Look) -> None:
+def test_faults_at_their_fields(page: Page, base: str, look: Look) -> None:
     """D49: a fault is shown at its field and in a summary that leads there; what was typed is kept."""
     page.goto(f"{base}/downloads/")
     page.get_by_label("Genus").fill("acer")
@@ -102,7 +105,7 @@ def test_faults_at_their_fields(page: Any, base: str, look: Look) -> None:
     assert not Download.objects.exists()
 
 
-def test_cancel_by_who_asked(page: Any, base: str, chromium: Any, look: Look) -> None:
+def test_cancel_by_who_asked(page: Page, base: str, chromium: BrowserContext, look: Look) -> None:
     """D49: the browser that asked may cancel; one without its cookie is not offered to and may not."""
     page.goto(f"{base}/downloads/")
     page.get_by_label("Genus").fill("quercus")
@@ -115,7 +118,7 @@ def test_cancel_by_who_asked(page: Any, base: str, chromium: Any, look: Look) ->
     chromium.clear_cookies()
     page.goto(address)
     assert page.get_by_role("button", name="Cancel").count() == 0
-    chromium.add_cookies(cookies)
+    chromium.add_cookies(cookies)  # type: ignore[arg-type]  # what was read may be set
     page.goto(address)
     page.get_by_role("button", name="Cancel").click()
     assert "This download was cancelled." in page.get_by_role("alert").inner_text()
@@ -124,7 +127,7 @@ def test_cancel_by_who_asked(page: Any, base: str, chromium: Any, look: Look) ->
     assert Download.objects.get().state == Download.State.CANCELLED
 
 
-def test_fields_and_recordsets(page: Any, base: str, look: Look) -> None:
+def test_fields_and_recordsets(page: Page, base: str, look: Look) -> None:
     """D49: the pages of fields and recordsets are readable at any width; record data is text, never markup."""
     page.goto(f"{base}/downloads/fields")
     assert page.locator("#scientificname").count() == 1
@@ -139,13 +142,14 @@ def test_fields_and_recordsets(page: Any, base: str, look: Look) -> None:
     assert page.get_by_label("Recordset", exact=True).input_value() == str(Recordset.objects.get().pk)
 
 
-def test_expired(page: Any, base: str, look: Look) -> None:
+def test_expired(page: Page, base: str, look: Look) -> None:
     """D49: the page of an expired download is a 410 that offers to ask for the same again."""
     placed = making.place({"genus": "acer"}, form="tsv")
     Download.objects.filter(pk=placed.download.pk).update(
         state=Download.State.EXPIRED, expired_at=placed.download.created_at
     )
     answer = page.goto(f"{base}/downloads/{placed.download.pk}")
+    assert answer is not None
     assert answer.status == 410
     look("expired")
     page.get_by_role("button", name="Request again").click()
@@ -153,7 +157,7 @@ def test_expired(page: Any, base: str, look: Look) -> None:
     assert page.get_by_label("File", exact=True).input_value() == "tsv"
 
 
-def log_in(page: Any, base: str, path: str) -> None:
+def log_in(page: Page, base: str, path: str) -> None:
     User.objects.create_superuser("keeper", password=PASSWORD)
     page.goto(f"{base}/admin/login/?next={path}")
     page.fill("#id_username", "keeper")
@@ -161,7 +165,7 @@ def log_in(page: Any, base: str, path: str) -> None:
     page.click("input[type=submit]")
 
 
-def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Path) -> None:
+def test_admin_upload(browser: Page, base: str, worker: house.Worker, tmp_path: pathlib.Path) -> None:
     """D50: an archive uploaded in the admin is brought in as a job; its run shows the report and the rows set aside."""
     browser.set_viewport_size(WIDE)
     rows = [*making.specimens(4, genus="Abies", start=10), {"id": "r10", "dwc:genus": "Picea"}]
@@ -191,7 +195,7 @@ def test_admin_upload(browser: Any, base: str, worker: Any, tmp_path: pathlib.Pa
     picture(browser, "downloads-admin-rejects")
 
 
-def act(page: Any, name: str, ident: object) -> str:
+def act(page: Page, name: str, ident: object) -> str:
     """Choose an action for one row of a list; what the admin says then."""
     page.locator(f"input.action-select[value='{ident}']").check()
     page.locator("select[name=action]").select_option(label=name)
@@ -200,7 +204,7 @@ def act(page: Any, name: str, ident: object) -> str:
     return str(page.locator(".messagelist").inner_text())
 
 
-def test_admin_downloads(browser: Any, base: str) -> None:
+def test_admin_downloads(browser: Page, base: str) -> None:
     """D50: the list of downloads with its progress, and each of its actions."""
     browser.set_viewport_size(WIDE)
     done = making.place({"genus": "acer"}, email="ada@example.org").download

@@ -8,7 +8,7 @@ import pathlib
 import re
 import tarfile
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from tests import house
 from tests.browser.looks import audit
 from tests.exports import conftest
 from tests.exports.conftest import World
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 world = conftest.world  # the same small world as the app's own tests
 PASSWORD = "a-long-secret-9"
@@ -31,7 +34,7 @@ def cut(world: World) -> World:
     return world
 
 
-def log_in(page: Any, base: str, username: str) -> None:
+def log_in(page: Page, base: str, username: str) -> None:
     page.goto(f"{base}/accounts/login/")
     page.get_by_label("User name or e-mail").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
@@ -39,7 +42,7 @@ def log_in(page: Any, base: str, username: str) -> None:
     page.get_by_role("button", name="Log out").wait_for()
 
 
-def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[..., house.Worker], cut: World) -> None:
+def test_build_and_delete(browser: Page, web: house.Web, start_worker: Callable[..., house.Worker], cut: World) -> None:
     """X60: pages lead from the list to a build, follow it by themselves, give the file, and delete it again."""
     base = web.base_url
     browser.goto(f"{base}/exports/")
@@ -85,7 +88,7 @@ def test_build_and_delete(browser: Any, web: house.Web, start_worker: Callable[.
     audit(browser, "exports-help")
 
 
-def test_failure_is_told(browser: Any, web: house.Web, cut: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_told(browser: Page, web: house.Web, cut: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """X60: the pages tell of a build that failed, and offer to build again; a private repository looks like none."""
     from core import jobs
 
@@ -104,7 +107,7 @@ def test_failure_is_told(browser: Any, web: house.Web, cut: World, monkeypatch: 
     audit(browser, "exports-missing")
 
 
-def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:
+def test_without_scripts(plain: Page, web: house.Web, cut: World) -> None:
     """X60: without scripts, on a phone: log in, build by form with CSRF token, see the state."""
     log_in(plain, web.base_url, "editor")
     plain.goto(f"{web.base_url}/exports{cut.path}")
@@ -121,7 +124,7 @@ def test_without_scripts(plain: Any, web: house.Web, cut: World) -> None:
     assert plain.get_by_text("Nothing found.").count() == 1
 
 
-def test_other_exports(plain: Any, browser: Any, web: house.Web, worker: house.Worker, cut: World) -> None:
+def test_other_exports(plain: Page, browser: Page, web: house.Web, worker: house.Worker, cut: World) -> None:
     """X60: without scripts, of a private repository: packages, tables, changes and parts are built and fetched."""
     cut.cut("v2")
     assert cut.api.put(cut.path, {"public_access": "None"}).status_code == 200
@@ -157,12 +160,12 @@ def test_other_exports(plain: Any, browser: Any, web: house.Web, worker: house.W
     assert first.get_by_role("listitem").count() == 0
 
 
-def _ask(page: Any, label: str, words: str, button: str) -> None:
+def _ask(page: Page, label: str, words: str, button: str) -> None:
     page.get_by_label(label, exact=True).fill(words)
     page.get_by_role("button", name=button).click()
 
 
-def _followed(page: Any) -> None:
+def _followed(page: Page) -> None:
     """Watch the page refresh itself until nothing is being built."""
     if page.get_by_role("link", name="Refresh this page by itself").count():
         page.get_by_role("link", name="Refresh this page by itself").click()
@@ -170,7 +173,7 @@ def _followed(page: Any) -> None:
     page.goto(page.url.partition("?")[0])
 
 
-def test_admin_actions(browser: Any, web: house.Web, cut: World) -> None:
+def test_admin_actions(browser: Page, web: house.Web, cut: World) -> None:
     """X59: in the admin: export now, cancel, release; a token whose secret is shown once."""
     cut.staff.is_superuser = True
     cut.staff.save()

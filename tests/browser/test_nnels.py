@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nnels import models
 from nnels.jobs import catalogue
 from nnels.services import tokens
+from tests import house
 from tests.browser.looks import audit, picture
 from tests.nnels import conftest as library
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 PASSWORD = "notReal"
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
 
 
 @pytest.fixture
-def shelves(web: Any) -> str:
+def shelves(web: house.Web) -> str:
     """The address of a library with titles in several scripts, a verified and an unverified reader."""
     library.moby(
         description="A captain hunts a white whale across the seas of the world. " * 6,
@@ -46,13 +50,13 @@ def shelves(web: Any) -> str:
     return str(web.base_url)
 
 
-def log_in(page: Any, name: str) -> None:
+def log_in(page: Page, name: str) -> None:
     page.get_by_label("User name or e-mail").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
 
-def test_find_and_download(browser: Any, shelves: str) -> None:
+def test_find_and_download(browser: Page, shelves: str) -> None:
     """Beyond 7: search → title → log in → download, every page accessible."""
     browser.context.clear_cookies()
     browser.goto(f"{shelves}/nnels/")
@@ -77,7 +81,7 @@ def test_find_and_download(browser: Any, shelves: str) -> None:
     browser.get_by_role("link", name="Log in to download").wait_for()
 
 
-def test_unverified_and_lost(browser: Any, shelves: str) -> None:
+def test_unverified_and_lost(browser: Page, shelves: str) -> None:
     """Beyond 7: who may not have a file, a search without hits, a bad search and a missing page are told so."""
     browser.context.clear_cookies()
     browser.goto(f"{shelves}/accounts/login?next=/nnels/titles/6804")
@@ -90,7 +94,7 @@ def test_unverified_and_lost(browser: Any, shelves: str) -> None:
     browser.context.clear_cookies()
 
 
-def test_french(browser: Any, shelves: str) -> None:
+def test_french(browser: Page, shelves: str) -> None:
     """Beyond 7: the switch turns every page French and is remembered; titles keep their own language."""
     browser.context.clear_cookies()
     browser.goto(f"{shelves}/nnels/?q=roman")
@@ -109,7 +113,7 @@ def test_french(browser: Any, shelves: str) -> None:
     browser.context.clear_cookies()
 
 
-def test_without_scripts_on_a_phone(plain: Any, shelves: str) -> None:
+def test_without_scripts_on_a_phone(plain: Page, shelves: str) -> None:
     """Beyond 7: without scripts, 320 pixels wide: nothing scrolls sideways and a reader gets a link."""
     plain.goto(f"{shelves}/nnels/?language=deu")
     picture(plain, "nnels-narrow")
@@ -127,7 +131,7 @@ def test_without_scripts_on_a_phone(plain: Any, shelves: str) -> None:
     assert started.value.suggested_filename.endswith(".brf")
 
 
-def test_by_keyboard(browser: Any, shelves: str) -> None:
+def test_by_keyboard(browser: Page, shelves: str) -> None:
     """Beyond 7: the keyboard alone searches and opens a title; focus is visible, the skip link comes first."""
     browser.context.clear_cookies()
     browser.goto(f"{shelves}/nnels/")
@@ -155,7 +159,7 @@ def test_by_keyboard(browser: Any, shelves: str) -> None:
     browser.wait_for_url("**/nnels/titles/6804")
 
 
-def test_admin(browser: Any, shelves: str) -> None:
+def test_admin(browser: Page, shelves: str) -> None:
     """N51: staff look at a title with its files, upload one, verify a reader, see and revoke a token pair."""
     browser.context.clear_cookies()
     library.make_user("operator", is_staff=True, is_superuser=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,12 @@ from core.models import Mail, User
 from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
+from tests import house
 from tests.browser.looks import audit, picture
 from tests.house import wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 PASSWORD = "sand-and-sea-42"
 
@@ -38,7 +42,7 @@ def served(source: demo_source.Source) -> Iterator[demo_source.Server]:
 
 
 @pytest.fixture
-def registry(web: Any, worker: Any, served: demo_source.Server) -> str:
+def registry(web: house.Web, worker: house.Worker, served: demo_source.Server) -> str:
     """The address of a registry with two organisations and a worker."""
     Organization.objects.create(name="PacIOOS", slug="PacIOOS", description="Pacific Islands")
     Organization.objects.create(name="AOOS", slug="AOOS")
@@ -64,14 +68,14 @@ def harvest(registry: str, served: demo_source.Server) -> Harvest:
     )
 
 
-def log_in(page: Any, base: str, username: str = "maria") -> None:
+def log_in(page: Page, base: str, username: str = "maria") -> None:
     page.goto(f"{base}/registry/login")
     page.get_by_label("User name or e-mail").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
 
-def log_in_to_admin(page: Any, base: str, *, to: str) -> None:
+def log_in_to_admin(page: Page, base: str, *, to: str) -> None:
     User.objects.create_superuser("root", "root@example.org", PASSWORD)
     page.goto(f"{base}/admin/login/?next={to}")
     page.fill("#id_username", "root")
@@ -91,7 +95,7 @@ def wait_for_end() -> HarvestRun:
     return run
 
 
-def test_register_and_add(browser: Any, registry: str, served: demo_source.Server) -> None:
+def test_register_and_add(browser: Page, registry: str, served: demo_source.Server) -> None:
     """X51: register, confirm the address, be approved, log in, preview an address and add it as a source."""
     browser.goto(f"{registry}/registry/")
     audit(browser, "registry-home")
@@ -139,7 +143,7 @@ def test_register_and_add(browser: Any, registry: str, served: demo_source.Serve
     assert not HarvestRun.objects.exists(), "not published, so not run"
 
 
-def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Harvest, source: Any) -> None:
+def test_harvest_and_read(browser: Page, registry: str, member: User, harvest: Harvest, source: Any) -> None:
     """X51: a member harvests an unpublished source, watches it, reads records and reports, and revokes a token."""
     Harvest.objects.update(publish=False)
     log_in(browser, registry)
@@ -189,7 +193,7 @@ def test_harvest_and_read(browser: Any, registry: str, member: User, harvest: Ha
     assert browser.request.get(f"{registry}/api/v2/logout", headers=headers).status == 401
 
 
-def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: Harvest, source: Any) -> None:
+def test_cancel_and_accept(browser: Page, registry: str, member: User, harvest: Harvest, source: Any) -> None:
     """X28, X25: a member cancels a run and accepts a shrunken source in the browser."""
     log_in(browser, registry)
     browser.goto(f"{registry}/registry/sources/{harvest.uid}")
@@ -219,7 +223,7 @@ def test_cancel_and_accept(browser: Any, registry: str, member: User, harvest: H
     audit(browser)
 
 
-def test_without_scripts(plain: Any, registry: str, member: User, harvest: Harvest, source: Any) -> None:
+def test_without_scripts(plain: Page, registry: str, member: User, harvest: Harvest, source: Any) -> None:
     """X51: pages work without scripts at phone width: filter, add with an error, harvest, follow, delete."""
     log_in(plain, registry)
     plain.goto(f"{registry}/registry/sources")
@@ -244,7 +248,7 @@ def test_without_scripts(plain: Any, registry: str, member: User, harvest: Harve
     wait_for(lambda: not Harvest.objects.exists(), what="the deletion")
 
 
-def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> None:
+def test_admin(browser: Page, registry: str, harvest: Harvest, source: Any) -> None:
     """X52: admin starts, follows, cancels and pauses harvests, accepts a shrink, and shows runs and the chart."""
     page = f"/admin/registry/harvest/{harvest.pk}/change/"
     log_in_to_admin(browser, registry, to=page)
@@ -255,7 +259,7 @@ def test_admin(browser: Any, registry: str, harvest: Harvest, source: Any) -> No
 
     def shows_progress() -> bool:
         browser.reload()
-        return browser.locator(".field-history").get_by_text(re.compile(r"\d+ of 43")).count() > 0
+        return bool(browser.locator(".field-history").get_by_text(re.compile(r"\d+ of 43")).count())
 
     wait_for(shows_progress, what="progress")
     picture(browser, "registry-admin-running")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
 from core.models import User
+from tests import house
 from tests.browser.looks import audit, picture
 from tests.usermgmt import world
 from usermgmt.models import ApiLink
 from usermgmt.services import clients, provision
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 PASSWORD = "quite unguessable 1"
 
 
 @pytest.fixture
-def portal(web: Any) -> str:
+def portal(web: house.Web) -> str:
     """The address of a portal with an API, services and a reviewer who can log in."""
     ApiLink.objects.create(api=world.api(), event="help", url="/docs/#usermgmt")
     world.service("coge", access_url="https://coge.example.org", approval_policy="auto")
@@ -27,14 +31,14 @@ def portal(web: Any) -> str:
     return str(web.base_url)
 
 
-def log_in(page: Any, base: str, username: str) -> None:
+def log_in(page: Page, base: str, username: str) -> None:
     page.goto(f"{base}/portal/login")
     page.get_by_label("User name or e-mail").fill(username)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
 
-def fill_client(page: Any, name: str = "Collaborator finder") -> None:
+def fill_client(page: Page, name: str = "Collaborator finder") -> None:
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Description").fill("Suggests collaborators.")
     page.get_by_label("URL").fill("https://example.org/about")
@@ -42,7 +46,7 @@ def fill_client(page: Any, name: str = "Collaborator finder") -> None:
     page.get_by_label("Use of the data").fill("To suggest people while a form is filled in.")
 
 
-def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
+def test_register_approve_reveal_search(browser: Page, portal: str) -> None:
     """UM48: register → approve → reveal → search passes in a real browser."""
     world.seed_people()
     world.person("amal", "أمل", "Haddad", password=PASSWORD)
@@ -98,7 +102,7 @@ def test_register_approve_reveal_search(browser: Any, portal: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["profile", "services", "register", "username/forgot", "password", "password/forgot"])
-def test_every_other_page_is_accessible(browser: Any, portal: str, path: str) -> None:
+def test_every_other_page_is_accessible(browser: Page, portal: str, path: str) -> None:
     """UM48: Portal pages pass the accessibility audit."""
     user = world.person("amal", "أمل", "Haddad", password=PASSWORD)
     if path in ("profile", "services", "password"):
@@ -110,7 +114,7 @@ def test_every_other_page_is_accessible(browser: Any, portal: str, path: str) ->
     audit(browser, f"usermgmt-{path.replace('/', '-')}")
 
 
-def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
+def test_client_pages_are_accessible(browser: Page, portal: str) -> None:
     """UM48: rotate, revoke, a denied client and the mailed link pass the audit."""
     owner = world.person("amal", "Amal", "Haddad", password=PASSWORD)
     program = world.program(owner, name="Long running finder of collaborators")
@@ -131,7 +135,7 @@ def test_client_pages_are_accessible(browser: Any, portal: str) -> None:
     audit(browser)
 
 
-def test_without_scripts(plain: Any, portal: str) -> None:
+def test_without_scripts(plain: Page, portal: str) -> None:
     """UM48: Portal pages work without scripts."""
     world.person("amal", "Amal", "Haddad", password=PASSWORD)
     log_in(plain, portal, "amal")
@@ -145,7 +149,7 @@ def test_without_scripts(plain: Any, portal: str) -> None:
     picture(plain, "usermgmt-no-script")
 
 
-def test_by_keyboard(browser: Any, portal: str) -> None:
+def test_by_keyboard(browser: Page, portal: str) -> None:
     """UM48: the keyboard alone logs in and registers a client; focus is always visible."""
     world.person("amal", "Amal", "Haddad", password=PASSWORD)
     browser.goto(f"{portal}/portal/login")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any
 
 import pytest
 from django.core import mail as django_mail
 from django.test import Client
+from pytest_django import Settings
 
 from core import auth, jobs, throttle
 from core.accounts import reset
@@ -161,7 +161,7 @@ def test_the_fault_of_a_new_password_is_told_where_it_is(
     assert len(found) == len(told)
 
 
-def test_links_lead_to_the_public_address(client: Client, amal: User, settings: Any) -> None:
+def test_links_lead_to_the_public_address(client: Client, amal: User, settings: Settings) -> None:
     settings.PUBLIC_BASE_URL = "https://quincunx.example.org"
     client.post("/accounts/password/forgot", {"email": "amal@example.org"})
     text = reset.render(Mail.objects.get(kind="password-reset"))

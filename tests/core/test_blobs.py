@@ -16,7 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -26,16 +26,18 @@ from django.conf import settings as django_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import blobs, errors
 from core.blobs import client, reading
+from tests import house
 
 MIB = 1024 * 1024
 PREFIX = "core-test/"
 
 
 @pytest.fixture(autouse=True)
-def bucket(running_house: Any) -> Iterator[None]:
+def bucket(running_house: house.House) -> Iterator[None]:
     blobs.ensure_bucket()
     yield
     blobs.delete(*[entry.key for entry in blobs.keys(PREFIX)])
@@ -383,7 +385,7 @@ def test_orphans_are_swept_after_a_grace() -> None:
     assert [entry.key for entry in blobs.keys(PREFIX)] == [f"{PREFIX}live"]
 
 
-def test_ensure_bucket_makes_it_once(settings: Any) -> None:
+def test_ensure_bucket_makes_it_once(settings: Settings) -> None:
     settings.S3_BUCKET = f"made-{random.randrange(10**9)}"
     assert not blobs.answers()
     with pytest.raises(blobs.Missing):
@@ -409,7 +411,7 @@ def test_ensure_bucket_makes_it_once(settings: Any) -> None:
         lambda: blobs.abort_stale_uploads(timedelta(0)),
     ],
 )
-def test_a_dead_store_is_said_to_be_unavailable(use: Any, settings: Any) -> None:
+def test_a_dead_store_is_said_to_be_unavailable(use: Callable[[], object], settings: Settings) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: refuses
         settings.S3_ENDPOINT_URL = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -420,7 +422,7 @@ def test_a_dead_store_is_said_to_be_unavailable(use: Any, settings: Any) -> None
     assert not blobs.answers()
 
 
-def test_a_store_that_hangs_is_given_up(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frozen rather than dead: it takes connections and says nothing."""
     monkeypatch.setattr(client, "READING", client.Patience(0.3, 2))
     monkeypatch.setattr(client, "PROBING", client.Patience(0.3, 1))
@@ -450,18 +452,18 @@ def test_a_store_that_hangs_is_given_up(settings: Any, monkeypatch: pytest.Monke
                 each.close()
 
 
-def test_wrong_credentials_are_unavailable_not_missing(settings: Any) -> None:
+def test_wrong_credentials_are_unavailable_not_missing(settings: Settings) -> None:
     settings.S3_SECRET_ACCESS_KEY = "not the secret"
     with pytest.raises(blobs.StoreUnavailable):
         blobs.stat("core-test/x")
     assert not blobs.answers()
 
 
-def test_a_store_that_dies_during_an_upload_is_noticed(servers: Any) -> None:
+def test_a_store_that_dies_during_an_upload_is_noticed(servers: house.House) -> None:
     """Killed between two parts: StoreUnavailable; when it is back, nothing half-written can be seen."""
     with pytest.raises(blobs.StoreUnavailable), blobs.writer(f"{PREFIX}dying") as blob:  # noqa: PT012
         blob.write(bytes(9 * MIB))
-        servers.stack.store.kill()
+        servers.store.kill()
         for _ in range(30):
             blob.write(bytes(MIB))
     servers.start()
@@ -470,13 +472,13 @@ def test_a_store_that_dies_during_an_upload_is_noticed(servers: Any) -> None:
     assert uploads() == []
 
 
-def test_a_body_cut_off_in_the_middle_is_unavailable(servers: Any) -> None:
+def test_a_body_cut_off_in_the_middle_is_unavailable(servers: house.House) -> None:
     key = f"{PREFIX}cut"
     with blobs.writer(key) as blob:
         blob.write(os.urandom(40 * MIB))
     with blobs.reader(key) as body, pytest.raises(blobs.StoreUnavailable):  # noqa: PT012
         assert body.read(1000)
-        servers.stack.store.kill()
+        servers.store.kill()
         while body.read(MIB):
             pass
     servers.start()
@@ -583,7 +585,7 @@ def test_a_link_lasts_a_second_to_a_week(expires: int) -> None:
         blobs.signer().url("k", expires)
 
 
-def test_links_are_for_the_public_endpoint(settings: Any) -> None:
+def test_links_are_for_the_public_endpoint(settings: Settings) -> None:
     settings.S3_PUBLIC_ENDPOINT_URL = "https://files.example.org"
     assert blobs.url("downloads/x").startswith(f"https://files.example.org/{settings.S3_BUCKET}/downloads/x?")
     settings.S3_ADDRESSING = "virtual"
@@ -607,7 +609,7 @@ def test_nobody_breaks_out_of_a_disposition(filename: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "anywhere"])
-def test_any_region_is_known(settings: Any, region: str) -> None:
+def test_any_region_is_known(settings: Settings, region: str) -> None:
     """The list of Amazon's endpoints is not read: ours is named, whatever the region."""
     settings.S3_REGION = region
     made = client.client()

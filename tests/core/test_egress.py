@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import egress, errors
 from core.egress import addresses, client
@@ -74,7 +75,7 @@ class Site:
 
 
 @pytest.fixture
-def site(settings: Any) -> Iterator[Site]:
+def site(settings: Settings) -> Iterator[Site]:
     settings.ALLOW_PRIVATE_NETWORKS = True
     served = Site()
     yield served
@@ -207,14 +208,14 @@ PUBLIC = ["93.184.216.34", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:f
 
 @pytest.mark.parametrize("address", NEVER)
 @pytest.mark.parametrize("allow", [True, False])
-def test_addresses_never_reached(address: str, allow: bool, settings: Any) -> None:
+def test_addresses_never_reached(address: str, allow: bool, settings: Settings) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = allow
     with pytest.raises(egress.Blocked):
         egress.check_address(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_need_the_setting(address: str, settings: Any) -> None:
+def test_private_addresses_need_the_setting(address: str, settings: Settings) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     with pytest.raises(egress.Blocked):
         egress.check_address(address)
@@ -223,7 +224,7 @@ def test_private_addresses_need_the_setting(address: str, settings: Any) -> None
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_reached(address: str, settings: Any) -> None:
+def test_public_addresses_are_reached(address: str, settings: Settings) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     egress.check_address(address)
 
@@ -251,7 +252,7 @@ def test_an_ipv6_wrapper_never_opens_what_ipv4_closes(address: Any, allow: bool)
     "host", ["2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "127.1", "0", "[::1]", "[::ffff:7f00:1]", "localhost"]
 )
 def test_literals_in_every_form_are_checked_as_what_they_mean(
-    host: str, site: Site, settings: Any, monkeypatch: pytest.MonkeyPatch
+    host: str, site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     monkeypatch.setattr(socket, "getaddrinfo", network._getaddrinfo)  # the system's own reading of such forms
@@ -550,7 +551,7 @@ def test_slow_loris_is_left_when_the_time_is_up(site: Site, first: bytes, then: 
     assert caught.value.code == "remote_timeout"
 
 
-def test_a_silent_host_is_left_when_the_time_is_up(settings: Any) -> None:
+def test_a_silent_host_is_left_when_the_time_is_up(settings: Settings) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = True
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):
@@ -590,7 +591,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
 
 
 def test_tls_checks_the_name_asked_for_at_the_pinned_address(
-    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = True
     trusted, context = certificate(tmp_path, "secure.example")
@@ -644,7 +645,7 @@ def test_the_crawlers_connector_reaches_checked_addresses(site: Site, monkeypatc
     "host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "private.example", "10.0.0.1"]
 )
 def test_the_crawlers_connector_blocks_literals_and_names(
-    host: str, site: Site, settings: Any, monkeypatch: pytest.MonkeyPatch
+    host: str, site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     resolving(monkeypatch, {"private.example": [["192.168.0.1"]], "localhost": [["127.0.0.1"]]})
@@ -664,7 +665,7 @@ def test_names_without_an_address_fail_in_the_crawler() -> None:
         crawl("http://nowhere.example/")
 
 
-def test_look_ups_are_checked_before_anything_connects(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_look_ups_are_checked_before_anything_connects(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     resolving(monkeypatch, {"a.example": [["1.1.1.1"]], "b.example": [["1.1.1.1", "10.0.0.1"]]})
     ((*_, sockaddr),) = addresses.resolve("a.example", 80, seconds=5)

@@ -13,6 +13,7 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import errors, jobs, mail, outbox
 from core.models import Job, Mail
@@ -99,7 +100,7 @@ def test_patience_adds_up() -> None:
     assert outbox.Patience(tries=1).wait(1) is None
 
 
-def test_a_server_that_is_away_is_tried_again(settings: Any) -> None:
+def test_a_server_that_is_away_is_tried_again(settings: Settings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     row = mail.queue("test", "jo@example.org", "s", "b")  # the tests' mail server runs only with its fixture
     assert jobs.run_queued() == 1

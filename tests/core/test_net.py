@@ -9,6 +9,7 @@ import pytest
 from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import net
 
@@ -21,7 +22,7 @@ def caller(peer: str, forwarded: str | None = None) -> str | None:
     return None if address is None else str(address)
 
 
-def test_without_trusted_proxies_the_header_means_nothing(settings: Any) -> None:
+def test_without_trusted_proxies_the_header_means_nothing(settings: Settings) -> None:
     settings.TRUSTED_PROXIES = []
     assert caller("203.0.113.9", "198.51.100.1") == "203.0.113.9"
     assert caller("::ffff:203.0.113.9", "198.51.100.1") == "203.0.113.9"
@@ -53,13 +54,13 @@ def test_without_trusted_proxies_the_header_means_nothing(settings: Any) -> None
     ],
 )
 def test_the_right_most_untrusted_hop_counts(
-    peer: str, forwarded: str | None, expected: str | None, settings: Any
+    peer: str, forwarded: str | None, expected: str | None, settings: Settings
 ) -> None:
     settings.TRUSTED_PROXIES = PROXIES
     assert caller(peer, forwarded) == expected
 
 
-def test_a_unix_socket_peer_needs_the_setting(settings: Any) -> None:
+def test_a_unix_socket_peer_needs_the_setting(settings: Settings) -> None:
     settings.TRUSTED_PROXIES, settings.TRUST_UNIX_SOCKET = [], False
     assert caller("", "198.51.100.1") is None
     settings.TRUST_UNIX_SOCKET = True

@@ -12,13 +12,14 @@ import redis
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import throttle
 from tests import house, together
 
 
 @pytest.fixture(params=["valkey", "alone"])
-def counting(request: pytest.FixtureRequest, running_house: Any) -> Iterator[str]:
+def counting(request: pytest.FixtureRequest, running_house: house.House) -> Iterator[str]:
     throttle._breaker.close()
     if request.param == "alone":
         throttle._breaker.trip(redis.RedisError("test"))
@@ -84,10 +85,10 @@ def test_several_counters_are_taken_together_or_not_at_all(counting: str, key: s
     assert throttle.take("taken", key, 3, 600).remaining == 2
 
 
-def test_one_question_for_all_counters(running_house: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_question_for_all_counters(running_house: house.House, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     throttle._breaker.close()
     asked: list[Any] = []
-    script = throttle._script(running_house.stack.valkey.url())
+    script = throttle._script(running_house.valkey.url())
 
     def counted(**sent: Any) -> Any:
         asked.append(sent)
@@ -110,17 +111,17 @@ def test_simultaneous_hits_never_exceed_the_limit(counting: str, key: str) -> No
     assert sum(together.at_once([work] * 8)) == 20
 
 
-def test_keys_expire_and_hold_no_names(running_house: Any, key: str) -> None:
+def test_keys_expire_and_hold_no_names(running_house: house.House, key: str) -> None:
     throttle._breaker.close()
     name = f"who-{key}"
     throttle.hit("login", f"{name}|203.0.113.9", 5, 60)
-    server = throttle._server(running_house.stack.valkey.url())
+    server = throttle._server(running_house.valkey.url())
     (stored,) = list(server.scan_iter("throttle:login:*"))
     assert name.encode() not in stored
     assert 55_000 <= server.pttl(stored) <= 61_000
 
 
-def test_a_dead_valkey_is_asked_once_in_a_while(settings: Any, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_valkey_is_asked_once_in_a_while(settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first caller meets the failure; the next ones do not even try until the silence is over."""
     throttle._breaker.close()
     with socket.socket() as unused:
@@ -137,12 +138,12 @@ def test_a_dead_valkey_is_asked_once_in_a_while(settings: Any, key: str, monkeyp
     throttle._breaker.close()
 
 
-def test_counting_goes_on_while_valkey_is_frozen_and_after(servers: Any, key: str) -> None:
+def test_counting_goes_on_while_valkey_is_frozen_and_after(servers: house.House, key: str) -> None:
     throttle._breaker.close()
     assert throttle.hit("t", key, 2, 600) == 0
-    servers.stack.valkey.pause()
+    servers.valkey.pause()
     assert [throttle.hit("t", key, 1, 600) == 0 for _ in range(3)] == [True, False, False]
-    servers.stack.valkey.resume()
+    servers.valkey.resume()
     throttle._breaker.close()
     # Hits counted alone stay alone; those counted before the outage count again.
     assert house.wait_for(lambda: throttle.peek("t", key, 1, 600) > 0)

@@ -12,6 +12,7 @@ import pytest
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from core import egress, errors, jobs, outbox, webhooks
 from core.models import Job, WebhookDelivery
@@ -24,7 +25,7 @@ KEY = hashlib.sha256(b"token").hexdigest()
 
 
 @pytest.fixture
-def site(settings: Any) -> Iterator[Site]:
+def site(settings: Settings) -> Iterator[Site]:
     settings.ALLOW_PRIVATE_NETWORKS = True
     served = Site()
     served.answers["/hook"] = says(b"", 204)
@@ -104,7 +105,7 @@ def test_other_answers_are_tried_again_and_redirects_not_followed(site: Site, st
     assert row.state == "sent"
 
 
-def test_addresses_are_checked_at_each_delivery(site: Site, settings: Any) -> None:
+def test_addresses_are_checked_at_each_delivery(site: Site, settings: Settings) -> None:
     row = webhooks.queue("done", f"{site.url}/hook", {}, "x")
     settings.ALLOW_PRIVATE_NETWORKS = False
     assert deliver_now(row).last_error == "A webhook needs an https address."
@@ -121,7 +122,7 @@ def test_addresses_are_checked_at_each_delivery(site: Site, settings: Any) -> No
     "url",
     ["http://hooks.example/x", "ftp://hooks.example/", "https://u:p@hooks.example/", "", "https://h/" + "a" * 2000],
 )
-def test_urls_that_cannot_be_webhooks(url: str, settings: Any) -> None:
+def test_urls_that_cannot_be_webhooks(url: str, settings: Settings) -> None:
     settings.ALLOW_PRIVATE_NETWORKS = False
     with pytest.raises(errors.Invalid):
         webhooks.queue("done", url, {}, "x")

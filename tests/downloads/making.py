@@ -13,7 +13,7 @@ from core import blobs, jobs
 from downloads import services
 from downloads.formats import terms
 from downloads.jobs import ingest
-from downloads.models import Download, IngestRun
+from downloads.models import Download, IngestRun, MediaRecord, Record
 from downloads.selectors import normal, parse, request
 
 CALLER = services.Caller(address="192.0.2.7")
@@ -141,6 +141,11 @@ def members(download: Download) -> dict[str, bytes]:
 def rows(data: bytes, delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a CSV member."""
     return list(csv.DictReader(io.StringIO(data.decode(), newline=""), delimiter=delimiter))
+
+
+def column(row: Record | MediaRecord, name: str) -> Any:
+    """A column made of the table of terms (`t_genus`), which the type of the model does not show."""
+    return getattr(row, name)
 
 
 def ids(data: bytes) -> list[str]:

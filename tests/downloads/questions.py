@@ -225,7 +225,7 @@ class Asker:
 
     def _shape(self) -> Any:
         kind = self.chance.choice(["Polygon", "MultiPolygon", "envelope", "circle"])
-        spelt = self.chance.choice([str, str, str.lower, str.upper])(kind)
+        spelt = self.chance.choice([kind, kind, kind.lower(), kind.upper()])
         if kind == "circle":
             (lat, lon), radius = self._point(), self._distance()
             return {"type": spelt, "coordinates": [lon, lat], "radius": radius}

@@ -93,7 +93,7 @@ def _equal(kind: str, found: Any, sought: Any) -> bool:
 
 
 def _operation(kind: str, values: list[Any], value: dict[str, Any]) -> bool:
-    operator = value["type"]
+    operator: str = value["type"]
     if operator in ("exists", "missing"):
         return bool(values) == (operator == "exists")
     if operator == "range":
@@ -155,7 +155,8 @@ def _period(value: Any) -> tuple[datetime.datetime, datetime.datetime]:
     if len(value) > 10:
         return moment(value), moment(value)
     numbers = [int(part) for part in value.split("-")]
-    start = datetime.datetime(*[*numbers, 1, 1][:3], tzinfo=datetime.UTC)  # type: ignore[arg-type]
+    year, month, day = [*numbers, 1, 1][:3]
+    start = datetime.datetime(year, month, day, tzinfo=datetime.UTC)
     days = (366 if calendar.isleap(start.year) else 365, calendar.monthrange(start.year, start.month)[1], 1)
     return start, start + datetime.timedelta(days=days[len(numbers) - 1])
 
@@ -169,13 +170,13 @@ def _bound(kind: str, found: Any, name: str, bound: Any) -> bool:
         found = moment(found)
         start, end = _period(bound)
         if start != end:
-            return {"gte": found >= start, "lt": found < start, "gt": found >= end, "lte": found < end}[name]
+            return bool({"gte": found >= start, "lt": found < start, "gt": found >= end, "lte": found < end}[name])
         bound = start
     elif kind in ("float", "int"):
         bound = float(bound)
     else:
         bound = fold(str(bound))  # Python compares by code point
-    return {"gte": found >= bound, "gt": found > bound, "lte": found <= bound, "lt": found < bound}[name]
+    return bool({"gte": found >= bound, "gt": found > bound, "lte": found <= bound, "lt": found < bound}[name])
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
@@ -187,14 +188,14 @@ def _inside(value: dict[str, Any], lat: float, lon: float) -> bool:
         return _metres(float(value["lat"]), float(value["lon"]), lat, lon) <= _distance(value["distance"]) + 1e-6
     if operator == "geo_bounding_box":
         corners = [float(value[c][axis]) for c in ("top_left", "bottom_right") for axis in ("lat", "lon")]
-        return _in_box(corners[1], corners[3], *sorted((corners[0], corners[2])), lat, lon)
+        return _in_box(corners[1], corners[3], corners[0], corners[2], lat, lon)
     if operator == "geo_polygon":
         return in_rings([[(float(p["lon"]), float(p["lat"])) for p in value["value"]]], lat, lon)
     shape = _from_wkt(value["value"]) if isinstance(value["value"], str) else value["value"]
     kind = shape["type"].lower()
     if kind == "envelope":
         (west, north), (east, south) = shape["coordinates"]
-        return _in_box(west, east, *sorted((south, north)), lat, lon)
+        return _in_box(west, east, south, north, lat, lon)
     if kind == "circle":
         west, north = shape["coordinates"]
         return _metres(north, west, lat, lon) <= _distance(shape["radius"]) + 1e-6
@@ -228,8 +229,8 @@ def _metres(lat: float, lon: float, lat2: float, lon2: float) -> float:
     return 2 * 6_371_008.8 * math.asin(min(1, math.dist(vector(lat, lon), vector(lat2, lon2)) / 2))
 
 
-def _in_box(west: float, east: float, south: float, north: float, lat: float, lon: float) -> bool:
-    if not south <= lat <= north:
+def _in_box(west: float, east: float, one_lat: float, other_lat: float, lat: float, lon: float) -> bool:
+    if not min(one_lat, other_lat) <= lat <= max(one_lat, other_lat):
         return False
     places = {lon, 180.0, -180.0} if abs(lon) == 180 else {lon}
     return any(west <= each <= east if west <= east else each >= west or each <= east for each in places)

@@ -4,7 +4,8 @@ import datetime
 import itertools
 import random
 import uuid
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from downloads import models
 from downloads.formats import cells, normalise, terms
@@ -59,7 +60,7 @@ class World:
 def raw_record(number: int, chance: random.Random) -> dict[str, Any]:
     """Raw row `number`."""
     place = PLACES[number % len(PLACES)]
-    raw = {
+    raw: dict[str, Any] = {
         "dwc:occurrenceID": f"urn:x:{number}",
         "dwc:basisOfRecord": chance.choice(["PreservedSpecimen", "Fossil", None]),
         "dwc:genus": GENERA[number % len(GENERA)],
@@ -131,31 +132,32 @@ def save(world: World, *, version: int = 1) -> None:
     models.StoreVersion.objects.create(number=version, reason="test")
     for key in SETS:
         models.Recordset.objects.get_or_create(uuid=key, defaults={"name": f"Set {key[-1]}"})
-    for kind, model, table, rows in (
-        ("records", models.Record, terms.RECORD_TERMS, world.records),
-        ("media", models.MediaRecord, terms.MEDIA_TERMS, world.media),
-    ):
-        names = raw_columns(world, kind)
-        models.RawColumnSet.objects.create(kind=kind, version=version, names=names)
-        model.objects.bulk_create(
-            model(
-                uuid=key,
-                recordset_id=index["recordset"],
-                v_from=version,
-                line_version=version,
-                line_index=cells.index_line(kind, index),
-                line_raw=cells.raw_line(raw, cells.places(names)),
-                words=normalise.words_text(index, raw),
-                raw=raw,
-                etag=index["etag"],
-                **_columns(index, table),
-            )
-            for key, (index, raw) in rows.items()
-        )
+    models.Record.objects.bulk_create(models.Record(**row) for row in _rows(world, "records", version))
+    models.MediaRecord.objects.bulk_create(models.MediaRecord(**row) for row in _rows(world, "media", version))
     models.RecordMedia.objects.bulk_create(
         models.RecordMedia(record=record, media=medium, position=place, v_from=version)
         for place, (record, medium) in enumerate(world.links)
     )
+
+
+def _rows(world: World, kind: Literal["records", "media"], version: int) -> Iterator[dict[str, Any]]:
+    """The columns of every row of a table; the names of the raw ones are stored before."""
+    table = terms.RECORD_TERMS if kind == "records" else terms.MEDIA_TERMS
+    names = raw_columns(world, kind)
+    models.RawColumnSet.objects.create(kind=kind, version=version, names=names)
+    for key, (index, raw) in (world.records if kind == "records" else world.media).items():
+        yield {
+            "uuid": key,
+            "recordset_id": index["recordset"],
+            "v_from": version,
+            "line_version": version,
+            "line_index": cells.index_line(kind, index),
+            "line_raw": cells.raw_line(raw, cells.places(names)),
+            "words": normalise.words_text(index, raw),
+            "raw": raw,
+            "etag": index["etag"],
+            **_columns(index, table),
+        }
 
 
 def _columns(index: dict[str, Any], table: tuple[terms.Term, ...]) -> dict[str, Any]:

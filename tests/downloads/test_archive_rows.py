@@ -29,8 +29,10 @@ def expected(text: str, table: meta.Table) -> Iterator[list[str]]:
     """The same by the csv module alone; lines end at LF, as in the file."""
     csv.field_size_limit(LIMIT)
     lines = io.StringIO(text, newline="\n")
-    quoting = csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote or None, quoting=quoting)
+    if table.quote:
+        reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote)
+    else:
+        reader = csv.reader(lines, delimiter=table.delimiter, quoting=csv.QUOTE_NONE)
     widest = 0
     while True:
         try:

@@ -18,28 +18,29 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs, db, errors, jobs
 from core.models import Job, User
 from downloads import services
 from downloads.formats import samples
 from downloads.jobs import expiry, rerender
-from downloads.jobs.build import assemble, lanes, lead, parts, plan, produce, selection, sqltext, sums
+from downloads.jobs.build import assemble, lanes, parts, plan, produce, selection, sqltext, sums
 from downloads.models import Build, BuildPart, Download, Hiding, Quota, Record, Recordset, StoreVersion
 from downloads.services import ask, estimates, operate
-from tests import together
+from tests import house, together
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _empty_bucket(running_house: Any) -> None:
+def _empty_bucket(running_house: house.House) -> None:
     blobs.delete(*making.keys())
 
 
 @pytest.fixture
-def store_of_samples(tmp_path: Path, running_house: Any) -> None:
+def store_of_samples(tmp_path: Path, running_house: house.House) -> None:
     """Four providers' specimens, three hundred in all."""
     for _provider, path in samples.write_all(tmp_path, records=300):
         making.bring_in(path)
@@ -210,7 +211,7 @@ def test_members_sums_citation_and_joins(store_of_samples: None) -> None:
     assert manifest["excluded"] == {"media_without_record": free}
 
 
-def test_two_builds_of_one_version_are_equal(store_of_samples: None, tmp_path: Path, settings: Any) -> None:
+def test_two_builds_of_one_version_are_equal(store_of_samples: None, tmp_path: Path, settings: Settings) -> None:
     """D37: Two builds on one version: byte-equal data members; an ingest during a build changes nothing in it."""
     placed = making.place({})
     settings.DOWNLOADS_PART_ROWS = 40
@@ -232,7 +233,7 @@ def test_two_builds_of_one_version_are_equal(store_of_samples: None, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["dwca-csv", "dwca-tsv", "csv", "tsv"])
-def test_parts_make_the_same_file(store_of_samples: None, settings: Any, form: str) -> None:
+def test_parts_make_the_same_file(store_of_samples: None, settings: Settings, form: str) -> None:
     """A build in parts, with an inflating assembly, gives the bytes of a build in one go."""
     whole = making.built({}, form=form)
     settings.DOWNLOADS_PART_ROWS = 30
@@ -252,7 +253,7 @@ def test_parts_make_the_same_file(store_of_samples: None, settings: Any, form: s
 
 @pytest.mark.parametrize("form", ["dwca-csv", "csv", "tsv"])
 def test_one_walk_reads_what_choosing_first_reads(
-    store_of_samples: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, form: str
+    store_of_samples: None, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """D37: the two ways to read all records give the same bytes, past closed versions and hidden recordsets."""
     rows = making.specimens(60, genus="Euphorbia")
@@ -262,8 +263,14 @@ def test_one_walk_reads_what_choosing_first_reads(
     rerender.rerender()
     services.set_public(Recordset.objects.filter(record_count__gt=40).earliest("record_count"), is_public=False)
     settings.DOWNLOADS_PART_ROWS = 50
-    made, walks, walk = [], [], produce.walk
-    monkeypatch.setattr(produce, "walk", lambda snapshot: walks.append(walk(snapshot)))
+    made: list[bytes] = []
+    walks: list[db.Snapshot] = []
+
+    def noted(snapshot: db.Snapshot) -> None:
+        walks.append(snapshot)
+        plan.walk(snapshot)
+
+    monkeypatch.setattr(produce, "walk", noted)
     for can_walk in (False, True):
         monkeypatch.setattr(produce, "can_walk", lambda *_of, can=can_walk: can)
         download = making.built({}, form=form, force=True)
@@ -298,7 +305,7 @@ def test_records_are_walked_where_few_are_left_out(acers: Path, tmp_path: Path) 
 @pytest.mark.parametrize("rows", [30, 50_000])
 @pytest.mark.parametrize("most", [0, 2000, 1 << 24])
 def test_headers_tell_true_sizes(
-    store_of_samples: None, settings: Any, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
+    store_of_samples: None, settings: Settings, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
 ) -> None:
     """D34: sizes stand in the local headers, however a file was made and wherever it waited; nothing is left over."""
     settings.DOWNLOADS_PART_ROWS = rows
@@ -331,7 +338,7 @@ def test_a_file_the_store_changed_is_not_published(acers: Path, monkeypatch: pyt
         blobs.put(key, bytes(data))
         return verify(key, size=size, **sums)
 
-    monkeypatch.setattr(lead.blobs, "verify", spoil)
+    monkeypatch.setattr(blobs, "verify", spoil)
     jobs.run(build.job_id)
     build.refresh_from_db()
     assert (build.state, build.blob_key) == (Build.State.RUNNING, "")
@@ -344,7 +351,9 @@ def test_a_file_the_store_changed_is_not_published(acers: Path, monkeypatch: pyt
     assert hashlib.sha256(making.content(done)).hexdigest() == done.build.sha256
 
 
-def test_parts_made_by_others_are_summed_in_turn(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
+def test_parts_made_by_others_are_summed_in_turn(
+    store_of_samples: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """D36: the sums of the manifest are right whoever made a part; only parts of others are read back."""
     settings.DOWNLOADS_PART_ROWS = 30
     placed = making.place({})
@@ -441,14 +450,15 @@ def test_dry_run_counts_what_the_archive_has(store_of_samples: None) -> None:
 def test_dry_run_of_places_and_changes(store_of_samples: None) -> None:
     """D46: rows without a point are not counted for GeoJSON; a count of `since` is not called exact."""
     whole = making.built({"kingdom": "plantae"}, form="geojson")
-    (rows,) = whole.build.rows.values() if whole.build else ()
+    assert whole.build is not None
+    (rows,) = whole.build.rows.values()
     guess = services.estimate(making.asked({"kingdom": "plantae"}, form="geojson"))
     assert (guess.records, guess.is_exact) == (rows, True)
     assert rows < services.estimate(making.asked({"kingdom": "plantae"})).records
     assert not services.estimate(making.asked({}, since=str(whole.uuid))).is_exact
 
 
-def test_dry_run_that_takes_too_long(store_of_samples: None, monkeypatch: Any) -> None:
+def test_dry_run_that_takes_too_long(store_of_samples: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """D46: where counting takes over five seconds the planner's estimate serves, which is not called exact."""
     assert estimates.COUNTING_MS == 5000
 
@@ -466,7 +476,9 @@ def test_dry_run_that_takes_too_long(store_of_samples: None, monkeypatch: Any) -
     assert services.estimate(making.asked({})).is_exact
 
 
-def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings: Any, monkeypatch: Any) -> None:
+def test_cancel_in_the_middle_removes_the_parts(
+    store_of_samples: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """D31: Cancel within 2 s, parts gone; shared build goes on; wrong token 403."""
     settings.DOWNLOADS_PART_ROWS = 30
     placed = making.place({})
@@ -500,7 +512,7 @@ def test_cancel_in_the_middle_removes_the_parts(store_of_samples: None, settings
     assert making.built({}).uuid not in (placed.download.uuid, sharing.download.uuid)
 
 
-def test_cancel_stops_a_count_under_way(acers: Path, monkeypatch: Any) -> None:
+def test_cancel_stops_a_count_under_way(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D31: the statement that counts is cancelled; left alone it would divide by zero in the end."""
     build = making.place({}).download.build
     assert build is not None
@@ -515,7 +527,7 @@ def test_cancel_stops_a_count_under_way(acers: Path, monkeypatch: Any) -> None:
 
 
 def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
-    store_of_samples: None, settings: Any, monkeypatch: Any
+    store_of_samples: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D27: Worker killed mid-build: finished from kept parts, same members."""
     whole = making.members(making.built({}))
@@ -549,13 +561,13 @@ def test_an_attempt_that_died_is_gone_on_with_from_its_parts(
     assert len(making.keys()) == 2
 
 
-def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: Any) -> None:
+def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D27: five attempts without progress, and no fewer, end a build."""
     placed = making.place({})
     assert placed.download.build is not None
     job_id = placed.download.build.job_id
     assert job_id is not None
-    monkeypatch.setattr(lead.plan, "count", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
+    monkeypatch.setattr(plan, "count", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
     for _ in range(5):
         assert services.find(placed.download.uuid).state == Download.State.WAITING
         with pytest.raises(SystemExit):
@@ -567,34 +579,35 @@ def test_five_deaths_without_progress_end_a_build(acers: Path, monkeypatch: Any)
     assert (after.state, after.error) == (Download.State.FAILED, "The build was interrupted too often.")
 
 
-def test_a_stale_worker_publishes_nothing(acers: Path, monkeypatch: Any) -> None:
+def test_a_stale_worker_publishes_nothing(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D28: A stale worker publishes nothing; no partial file is reachable."""
     placed = making.place({})
     build = placed.download.build
     assert build is not None
-    assert build.job_id is not None
+    job_id = build.job_id
+    assert job_id is not None
     verify = blobs.verify
     taken_over: list[bool] = []
 
     def lose_the_lease(key: str, **sums: Any) -> Any:
         if not taken_over:
             taken_over.append(True)
-            Job.objects.filter(pk=build.job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
+            Job.objects.filter(pk=job_id).update(lease_until=timezone.now() - timedelta(seconds=1))
             jobs.sweep()
             with pytest.raises(errors.Conflict):
                 services.deliver(str(placed.download.uuid), "zip")
-            jobs.run(build.job_id)
+            jobs.run(job_id)
         return verify(key, **sums)
 
-    monkeypatch.setattr(lead.blobs, "verify", lose_the_lease)
-    jobs.run(build.job_id)
+    monkeypatch.setattr(blobs, "verify", lose_the_lease)
+    jobs.run(job_id)
     build.refresh_from_db()
     assert build.state == Build.State.DONE
     assert making.keys() == [build.blob_key]
-    assert Job.objects.get(pk=build.job_id).attempt == 2
+    assert Job.objects.get(pk=job_id).attempt == 2
 
 
-def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
+def test_storage_away_then_back(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D29: Storage down: `waiting_for_storage`, then SUCCESS on return or FAILURE after 30 min."""
     from downloads.jobs import status
 
@@ -604,7 +617,7 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
     def away(*_args: Any, **_more: Any) -> Any:
         raise blobs.StoreUnavailable("The file store does not answer.")
 
-    monkeypatch.setattr(lead.blobs, "writer", away)
+    monkeypatch.setattr(blobs, "writer", away)
     for each in (placed, doomed):
         assert each.download.build is not None
         assert each.download.build.job_id is not None
@@ -616,7 +629,7 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
     assert doomed.download.build.job_id is not None
     for minutes in (29, 31):
         assert services.find(doomed.download.uuid).state == Download.State.WAITING
-        Build.objects.filter(pk=doomed.download.build_id).update(
+        Build.objects.filter(pk=doomed.download.build.pk).update(
             storage_away_since=timezone.now() - timedelta(minutes=minutes)
         )
         Job.objects.update(available_at=timezone.now())
@@ -625,7 +638,7 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
         assert next_try < timezone.now() + timedelta(seconds=61), "never more than a minute apart"
     after = services.find(doomed.download.uuid)
     assert (after.state, after.error) == (Download.State.FAILED, "The file could not be stored.")
-    monkeypatch.setattr(lead.blobs, "writer", real)
+    monkeypatch.setattr(blobs, "writer", real)
     assert placed.download.build is not None
     assert placed.download.build.job_id is not None
     Job.objects.update(available_at=timezone.now())
@@ -633,7 +646,7 @@ def test_storage_away_then_back(acers: Path, monkeypatch: Any) -> None:
     assert services.find(placed.download.uuid).state == Download.State.DONE
 
 
-def test_cancel_while_waiting_for_the_store_removes_the_parts(acers: Path, monkeypatch: Any) -> None:
+def test_cancel_while_waiting_for_the_store_removes_the_parts(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D31: a build cancelled while nobody works on it leaves no parts either."""
     placed = making.place({})
     build = placed.download.build
@@ -654,7 +667,7 @@ def test_cancel_while_waiting_for_the_store_removes_the_parts(acers: Path, monke
     assert (making.keys(), BuildPart.objects.count()) == ([], 0)
 
 
-def test_quota_and_lanes(acers: Path, settings: Any) -> None:
+def test_quota_and_lanes(acers: Path, settings: Settings) -> None:
     """D32: Quota 429; a whole-store build does not delay a 10-row one."""
     settings.DOWNLOADS_QUEUED_PER_CALLER = 4
     for number in range(4):
@@ -685,7 +698,7 @@ def test_quota_and_lanes(acers: Path, settings: Any) -> None:
     assert lanes.ahead_of(short) == Build.objects.filter(state="waiting", lane="short").count() - 1
 
 
-def test_callers_take_turns(acers: Path, settings: Any) -> None:
+def test_callers_take_turns(acers: Path, settings: Settings) -> None:
     """D32: the long lane is shared in turn; a caller who may run nothing keeps nobody from it."""
     settings.DOWNLOADS_SHORT_ROWS = 0
 
@@ -710,7 +723,7 @@ def test_callers_take_turns(acers: Path, settings: Any) -> None:
     assert place(eve, 7) == str(Build.objects.get(job__isnull=False, state=Build.State.WAITING).pk)
 
 
-def test_many_builds_of_one_caller_keep_no_other_waiting(acers: Path, settings: Any) -> None:
+def test_many_builds_of_one_caller_keep_no_other_waiting(acers: Path, settings: Settings) -> None:
     """D32: who waits behind hundreds of another caller's builds has the next turn; two places are two callers'."""
     now = timezone.now()
 
@@ -763,11 +776,11 @@ def test_expiry_deletes_the_file(acers: Path) -> None:
     assert not Download.objects.filter(pk=one.pk).exists(), "nobody can ask about it any more"
 
 
-def test_a_file_that_is_not_gone_yet(acers: Path, monkeypatch: Any) -> None:
+def test_a_file_that_is_not_gone_yet(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D26: a download counts as expired once the store confirms that its file is gone; until then it is tried again."""
     download = making.built({})
     Download.objects.update(expires_at=timezone.now() - timedelta(minutes=16))
-    monkeypatch.setattr(expiry.blobs, "delete", lambda *_keys: None)
+    monkeypatch.setattr(blobs, "delete", lambda *_keys: None)
     run_expiry()
     assert Download.objects.get().state == Download.State.DONE
     assert Build.objects.get().state == Build.State.DONE

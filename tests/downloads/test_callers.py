@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import auth, jobs
 from core.models import Mail, User
 from downloads.models import Build, Claim, Download, Notification
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +23,7 @@ JSON = "application/json"
 
 
 @pytest.fixture(autouse=True)
-def _store(tmp_path: Path, running_house: Any) -> None:
+def _store(tmp_path: Path, running_house: house.House) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(2)))
 
 
@@ -84,7 +86,7 @@ def test_withdrawal_by_staff(client: Client) -> None:
     assert not Claim.objects.filter(withdrawn_at=None).exists()
 
 
-def test_a_key_doubles_the_quota(client: Client, settings: Any) -> None:
+def test_a_key_doubles_the_quota(client: Client, settings: Settings) -> None:
     """D32: with an API key twice as many builds run and wait, wherever its owner asks from."""
     settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 1, 2
     ada = key_of("ada")
@@ -97,7 +99,7 @@ def test_a_key_doubles_the_quota(client: Client, settings: Any) -> None:
     assert Build.objects.filter(job__isnull=False).count() == 3
 
 
-def test_links_lead_to_the_public_address(client: Client, settings: Any) -> None:
+def test_links_lead_to_the_public_address(client: Client, settings: Settings) -> None:
     """D3: links in both bodies and in mails have the public address, or the host that was asked where none is set."""
     assert ask(client).json()["status_url"].startswith("http://testserver/v2/download/")
     settings.PUBLIC_BASE_URL = "https://specimens.example.org"

@@ -7,10 +7,10 @@ import os
 import pathlib
 import re
 import subprocess
-from typing import Any
 
 import pytest
 
+from tests import house
 from tests.downloads import making
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "downloads.md"
@@ -23,7 +23,7 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_commands(tmp_path: pathlib.Path, web: Any) -> None:
+def test_commands(tmp_path: pathlib.Path, web: house.Web) -> None:
     """D1, D13: every line of the page gets a 200 and a body of the documented shape from a real server."""
     making.bring_in(making.archive(tmp_path, making.specimens(3)))
     for command in COMMANDS:

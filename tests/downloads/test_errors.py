@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs
 from downloads import dialect, services
 from downloads.models import Claim, Download
 from downloads.selectors import parse
+from tests import house
 from tests.downloads import specimens
 
 pytestmark = pytest.mark.django_db
@@ -329,7 +331,7 @@ HOOKS = ["ftp://example.org/x", "nonsense", "http://169.254.169.254/latest", "ht
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_webhooks(client: Client, hook: str, settings: Any) -> None:
+def test_webhooks(client: Client, hook: str, settings: Settings) -> None:
     """D48: webhooks that may not be called, or not by https, are refused."""
     settings.ALLOW_PRIVATE_NETWORKS = False
     sent = json.dumps({"rq": {}, "webhook": hook})
@@ -386,7 +388,7 @@ def test_too_large(client: Client) -> None:
     assert client.post("/", fits, content_type="application/json").status_code == 200
 
 
-def test_quota(client: Client, settings: Any) -> None:
+def test_quota(client: Client, settings: Settings) -> None:
     """D32: 429 with Retry-After and the numbers."""
     settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 0, 2
     for n in range(2):
@@ -397,7 +399,7 @@ def test_quota(client: Client, settings: Any) -> None:
     assert int(refused["Retry-After"]) > 0
 
 
-def test_unavailable(client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable(client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """D30: database down or queue full is 503 in our words."""
     settings.DOWNLOADS_QUEUE_LENGTH = 0
     answers = [client.get("/?query={}")]
@@ -446,7 +448,7 @@ def test_unknown_paths(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_not_strict(client: Client, settings: Any, running_house: Any) -> None:
+def test_not_strict(client: Client, settings: Settings, running_house: house.House) -> None:
     """D16: without STRICT a bad query is 200, then FAILURE with the sentence; an unknown field finds nothing."""
     settings.DOWNLOADS_STRICT = False
     specimens.build()
@@ -481,7 +483,7 @@ NOT_JSON = [
 @pytest.mark.parametrize(("body", "sentence"), NOT_JSON)
 @pytest.mark.django_db(transaction=True)
 def test_broken_bodies_when_not_strict(
-    client: Client, settings: Any, running_house: Any, body: bytes, sentence: str
+    client: Client, settings: Settings, running_house: house.House, body: bytes, sentence: str
 ) -> None:
     """D16: without STRICT a body that is no JSON or no UTF-8 is 200 PENDING on both faces, then FAILURE."""
     settings.DOWNLOADS_STRICT = False
@@ -495,7 +497,7 @@ def test_broken_bodies_when_not_strict(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_broken_urls_when_not_strict(client: Client, settings: Any, running_house: Any) -> None:
+def test_broken_urls_when_not_strict(client: Client, settings: Settings, running_house: house.House) -> None:
     """D16: a query of the URL that is no UTF-8 fails the job, an email that is none the request."""
     settings.DOWNLOADS_STRICT = False
     answer = client.get("/?query=%7B%22genus%22:%22%ff%22%7D")
@@ -519,7 +521,7 @@ OPTIONS_LET_PASS = [
 @pytest.mark.parametrize(("options", "sentence"), OPTIONS_LET_PASS)
 @pytest.mark.django_db(transaction=True)
 def test_bad_options_when_not_strict(
-    client: Client, settings: Any, running_house: Any, options: dict[str, Any], sentence: str
+    client: Client, settings: Settings, running_house: house.House, options: dict[str, Any], sentence: str
 ) -> None:
     """D16: without STRICT bad options are 200 PENDING, then FAILURE; a dry run, which has no job, says them at once."""
     settings.DOWNLOADS_STRICT = False
@@ -546,7 +548,7 @@ STAY = [
 
 
 @pytest.mark.parametrize("options", STAY)
-def test_faults_of_email_and_size_when_not_strict(client: Client, settings: Any, options: dict[str, Any]) -> None:
+def test_faults_of_email_and_size_when_not_strict(client: Client, settings: Settings, options: dict[str, Any]) -> None:
     """D16: without STRICT faults of the email and of size are still refused."""
     settings.DOWNLOADS_STRICT = False
     sent = json.dumps({"rq": {"genus": "acer"}, **options})

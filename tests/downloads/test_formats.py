@@ -230,7 +230,7 @@ def test_meta_xml() -> None:
     assert root.get("metadata") == "eml.xml"
     assert [etree.QName(part).localname for part in root] == ["core", "extension", "extension", "extension"]
     for part, member in zip(root, layout(), strict=True):
-        assert dict(part.attrib) == {
+        assert dict(part.attrib.items()) == {
             "encoding": "UTF-8",
             "fieldsTerminatedBy": ",",
             "linesTerminatedBy": "\\r\\n",
@@ -239,10 +239,12 @@ def test_meta_xml() -> None:
             "rowType": member.row_type,
         }
         assert part.findtext("t:files/t:location", namespaces=DWC_TEXT) == member.name
-        assert part.find("t:id" if member.is_core else "t:coreid", DWC_TEXT).get("index") == "0"
+        key = part.find("t:id" if member.is_core else "t:coreid", DWC_TEXT)
+        assert key is not None
+        assert key.get("index") == "0"
         fields = part.findall("t:field", DWC_TEXT)
-        assert [int(field.get("index")) for field in fields] == list(range(1, len(member.columns) + 1))
-        assert [terms.curie(field.get("term")) for field in fields] == [column.header for column in member.columns]
+        assert [int(field.attrib["index"]) for field in fields] == list(range(1, len(member.columns) + 1))
+        assert [terms.curie(field.attrib["term"]) for field in fields] == [column.header for column in member.columns]
 
 
 def test_meta_xml_begins_with_a_declaration_and_escapes() -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from dwca.read import DwCAReader
 from lxml import etree
+from pytest_django import Settings
 
 from downloads.formats import terms
 from downloads.models import Download
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,7 +38,7 @@ print(json.dumps([archive.descriptor.core.type, rows]))
 
 
 @pytest.fixture(autouse=True)
-def _store(tmp_path: Path, running_house: Any) -> None:
+def _store(tmp_path: Path, running_house: house.House) -> None:
     """Ten records with awkward text; media on one, on two, and on none of them."""
     records = [
         row | {"dwc:habitat": AWKWARD[n % 5], "dwc:scientificName": ["Acer rubrum", "Puma concolor", ""][n % 3]}
@@ -91,8 +93,9 @@ def test_descriptor_fits_the_files() -> None:
     found = making.members(making.built({}))
     for part in etree.fromstring(found["meta.xml"]):
         location = part.findtext("{*}files/{*}location")
+        assert location is not None
         header = parsed(found[location])[0]
-        fields = {int(field.get("index")): terms.curie(field.get("term")) for field in part.findall("{*}field")}
+        fields = {int(field.attrib["index"]): terms.curie(field.attrib["term"]) for field in part.findall("{*}field")}
         assert [fields[place] for place in sorted(fields)] == header[1:]
 
 
@@ -206,7 +209,7 @@ def test_groups() -> None:
         assert len(carried) == int(row["idigbio:itemCount"])
 
 
-def test_compat_2016(settings: Any) -> None:
+def test_compat_2016(settings: Settings) -> None:
     """D40: COMPAT="2016" changes the descriptor and the member list, and nothing else."""
     new = making.members(making.built({}))
     settings.DOWNLOADS_COMPAT = "2016"

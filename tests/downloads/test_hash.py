@@ -48,7 +48,7 @@ def test_numbers_hash_by_their_python_spelling() -> None:
 
 def test_collision_is_not_a_key() -> None:
     """D6: the colliding pair has one `query_hash` and two keys."""
-    pair = [{"genus": ["acer"]}, {"genus": "c0a9d747b1b7340daacdd3f411624fd2694cad12"}]
+    pair: list[dict[str, Any]] = [{"genus": ["acer"]}, {"genus": "c0a9d747b1b7340daacdd3f411624fd2694cad12"}]
     asked = [request.DownloadRequest(face="seed", rq=query, normal_rq=query) for query in pair]
     assert asked[0].query_hash == asked[1].query_hash
     assert asked[0].request_key(1) != asked[1].request_key(1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import auth
 from core.models import User
@@ -107,7 +108,7 @@ def test_pages_of_the_list(client: Client, query: str, status: int, shown: Any) 
         assert answer.json()["parameter"] == shown
 
 
-def test_twenty_are_listed_unless_asked(client: Client, settings: Any) -> None:
+def test_twenty_are_listed_unless_asked(client: Client, settings: Settings) -> None:
     """D47: the list shows the newest twenty."""
     settings.DOWNLOADS_QUEUED_PER_CALLER = 50
     _, secret = auth.issue_token(User.objects.create_user("ada"), audience="downloads")

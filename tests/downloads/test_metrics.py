@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.models import Job
 from downloads.models import Build
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +29,7 @@ def figures(client: Client) -> dict[tuple[str, str], float]:
     }
 
 
-def test_waiting_builds_and_rows_per_second(client: Client, tmp_path: Path, running_house: Any) -> None:
+def test_waiting_builds_and_rows_per_second(client: Client, tmp_path: Path, running_house: house.House) -> None:
     """D47: queue length, age of the oldest, rows per second and failures are among the metrics."""
     nothing = {("waiting", "short"): 0, ("waiting", "long"): 0, ("oldest_seconds", "short"): 0}
     assert nothing.items() <= figures(client).items()
@@ -44,6 +44,7 @@ def test_waiting_builds_and_rows_per_second(client: Client, tmp_path: Path, runn
 
     running = making.place({"genus": "acer"}).download.build
     assert running is not None
+    assert running.job_id is not None
     Job.objects.filter(pk=running.job_id).update(progress={"rows_done": 990})
     Build.objects.filter(pk=running.pk).update(state=Build.State.RUNNING, started_at=now - timedelta(seconds=20))
     speed = figures(client)["rows_per_second", ""]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from core import announce, clock, jobs
 from core.models import Mail, WebhookDelivery
@@ -22,7 +23,7 @@ HOOK = "https://hooks.example.org/done"
 
 
 @pytest.fixture(autouse=True)
-def _acers(tmp_path: Path, running_house: Any) -> None:
+def _acers(tmp_path: Path, running_house: house.House) -> None:
     making.bring_in(making.archive(tmp_path, making.specimens(2)))
 
 
@@ -50,7 +51,7 @@ def test_a_retried_download_tells_of_its_new_end(monkeypatch: pytest.MonkeyPatch
     assert ['"task_status":"FAILURE"' in words[0], '"task_status":"SUCCESS"' in words[1]] == [True, True]
 
 
-def test_sending_again_writes_a_new_mail(settings: Any) -> None:
+def test_sending_again_writes_a_new_mail(settings: Settings) -> None:
     """D50: a mail that went out is sent again as a new one, a failed one is tried anew; the answer is the truth."""
     download = making.built({}, email="a@example.org", webhook=HOOK)
     Mail.objects.update(state=Mail.State.SENT)
@@ -74,11 +75,18 @@ def test_sending_again_writes_a_new_mail(settings: Any) -> None:
 def test_late_comers_are_told_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """D24: who asks for a ready download is told by the clock, which is rung for: once per address and channel."""
     rung: list[str] = []
-    monkeypatch.setattr(announce, "message", lambda task, *_args, **_more: not rung.append(task))
+
+    def heard(task: str, *_args: Any, **_more: Any) -> bool:
+        rung.append(task)
+        return True
+
+    monkeypatch.setattr(announce, "message", heard)
     making.built({}, email="a@example.org")
     rung.clear()
-    equal = {"and": [{}]}  # another download on the same build
-    for query, told in (({}, {"email": "b@example.org", "webhook": HOOK}), (equal, {"email": "c@example.org"})):
+    equal: dict[str, Any] = {"and": [{}]}  # another download on the same build
+    to_b: dict[str, Any] = {"email": "b@example.org", "webhook": HOOK}
+    to_c: dict[str, Any] = {"email": "c@example.org"}
+    for query, told in (({}, to_b), (equal, to_c)):
         placed = making.place(query, **told)
         assert placed.download.state == Download.State.DONE
         making.place(query, **told)
@@ -125,7 +133,7 @@ def test_who_withdraws_is_not_told() -> None:
     assert not WebhookDelivery.objects.exists()
 
 
-def test_what_a_mail_says(settings: Any) -> None:
+def test_what_a_mail_says(settings: Settings) -> None:
     """D24: link, rows, size, checksum, query and expiry; the query is short, escaped, and nothing in it is a link."""
     evil = {"genus": ["http://evil.example.org/\r\nBcc: x@example.org", "Ñ" * 2000]}
     download = making.built({"or": [{"genus": "acer"}, evil]}, form="csv", email="a@example.org")

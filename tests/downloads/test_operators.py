@@ -15,22 +15,23 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import errors, jobs
 from core.models import Mail, User, WebhookDelivery
 from downloads import services
 from downloads.jobs import notices
-from downloads.jobs.build import lead
+from downloads.jobs.build import plan
 from downloads.models import BuildPart, Download, IngestRun, MediaRecord, Notification, Record, Recordset, RejectedRow
 from downloads.services import ask
-from tests import mailbox
+from tests import house, mailbox
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def acers(tmp_path: Path, running_house: Any) -> Path:
+def acers(tmp_path: Path, running_house: house.House) -> Path:
     path = making.archive(tmp_path, [*making.specimens(5), *making.specimens(1)])
     making.bring_in(path)
     return path
@@ -44,7 +45,6 @@ def operator(client: Client) -> Client:
 
 def test_one_mail_with_the_link(acers: Path, smtp: mailbox.Mailbox) -> None:
     """D24: One mail per (job, address), exact subject and link; failure mail; none on cancel; job unharmed."""
-    query = {"genus": "acer", "dwc": {"type": "fulltext", "value": "http://bad.example.org"}}
     query = {"or": [{"genus": "acer"}, {"locality": "http://bad.example.org/x"}]}
     first = making.built(query, email="a@example.org", face="seed")
     for address in ("a@example.org", "b@example.org"):
@@ -72,7 +72,7 @@ def test_one_mail_with_the_link(acers: Path, smtp: mailbox.Mailbox) -> None:
     assert Mail.objects.count() == 3
 
 
-def test_a_dead_mail_server_harms_no_download(acers: Path, settings: Any) -> None:
+def test_a_dead_mail_server_harms_no_download(acers: Path, settings: Settings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
     download = making.built({}, email="a@example.org")
@@ -95,7 +95,7 @@ def test_a_webhook_is_signed_with_the_hash_of_the_token(acers: Path) -> None:
     assert '"task_status":"SUCCESS"' in delivery.body
 
 
-def test_a_download_that_ends_while_somebody_joins(acers: Path, monkeypatch: Any) -> None:
+def test_a_download_that_ends_while_somebody_joins(acers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D24: who asks just as the download is finished is told too, and sees it finished."""
     first = making.place({})
     look = ask._is_reusable
@@ -120,7 +120,7 @@ def test_a_download_that_ends_while_somebody_joins(acers: Path, monkeypatch: Any
     assert Mail.objects.count() == Notification.objects.count() == 1
 
 
-def test_mail_floods_are_refused(acers: Path, settings: Any) -> None:
+def test_mail_floods_are_refused(acers: Path, settings: Settings) -> None:
     settings.DOWNLOADS_MAILS_PER_CALLER = 2
     for n in range(2):
         making.place({}, email=f"a{n}@example.org")
@@ -193,7 +193,7 @@ def test_admin_lists_scan_no_table(acers: Path, operator: Client) -> None:
     assert questions() == before
 
 
-def test_admin_actions_on_downloads(acers: Path, operator: Client, monkeypatch: Any) -> None:
+def test_admin_actions_on_downloads(acers: Path, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting, done = making.place({"genus": "x"}).download, making.built({"genus": "acer"}, email="a@example.org")
     act(operator, "cancel", waiting)
     assert services.find(waiting.uuid).state == Download.State.CANCELLED
@@ -201,7 +201,7 @@ def test_admin_actions_on_downloads(acers: Path, operator: Client, monkeypatch: 
     assert services.find(done.uuid).is_pinned
     act(operator, "unpin", done)
     assert not services.find(done.uuid).is_pinned
-    monkeypatch.setattr(lead.plan, "count", lambda *_: (_ for _ in ()).throw(ValueError("a bug")))
+    monkeypatch.setattr(plan, "count", lambda *_: (_ for _ in ()).throw(ValueError("a bug")))
     failed = making.built({"genus": "y"})
     assert failed.error == "The download could not be built."
     monkeypatch.undo()
@@ -241,7 +241,7 @@ def test_admin_of_the_store(acers: Path, operator: Client) -> None:
     reject = RejectedRow.objects.order_by("id")[0]
     values = {"action": "export_csv", "_selected_action": [reject.pk]}
     answer = operator.post("/admin/downloads/rejectedrow/", values)
-    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    text = answer.getvalue().decode()
     assert text.splitlines()[0] == "run_id,file,line,reason,message,row"
     assert "duplicate_row" in text
     assert MediaRecord.objects.count() == 0

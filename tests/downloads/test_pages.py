@@ -13,13 +13,15 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import jobs
 from core.models import User
 from downloads.formats import terms
+from downloads.jobs import status
 from downloads.models import Download, Recordset
 from downloads.selectors import parse
-from downloads.services import look
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +34,7 @@ FIELDS = {
 
 
 @pytest.fixture(autouse=True)
-def _store(tmp_path: Path, running_house: Any) -> None:
+def _store(tmp_path: Path, running_house: house.House) -> None:
     """Three maples and two oaks."""
     making.bring_in(making.archive(tmp_path, making.specimens(3) + making.specimens(2, genus="Quercus", start=3)))
 
@@ -108,7 +110,7 @@ def test_every_field_narrows(client: Client) -> None:
         form="csv",
         fields_="genus, data.dwc:locality",
     )
-    asked = look.status.asked(Download.objects.get())
+    asked = status.asked(Download.objects.get())
     assert asked is not None
     assert asked.rq == {
         "county": "x",
@@ -130,7 +132,7 @@ def test_every_field_narrows(client: Client) -> None:
 
 def test_json_and_fields_on_the_same_key(client: Client) -> None:
     send(client, genus="Acer", query='{"genus": "quercus"}')
-    asked = look.status.asked(Download.objects.get())
+    asked = status.asked(Download.objects.get())
     assert asked is not None
     assert asked.rq == {"and": [{"genus": "quercus"}, {"genus": "Acer"}]}
 
@@ -275,7 +277,7 @@ def test_database_away(client: Client) -> None:
         assert "The download service cannot take requests right now." in answer.content.decode()
 
 
-def test_refused_for_now(client: Client, settings: Any) -> None:
+def test_refused_for_now(client: Client, settings: Settings) -> None:
     """D32: a form refused over quota or by a full queue keeps its input and says when to come again."""
     settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 0, 0
     throttled = send(client, genus="acer")

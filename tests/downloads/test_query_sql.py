@@ -10,15 +10,16 @@ import pytest
 from django.db import connection, transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoDbBlocker
 
 from downloads.formats import terms
 from downloads.jobs.build import selection as build_selection
-from downloads.selectors import geo, jsontext, normal, parse, request, sql
+from downloads.selectors import geo, jsontext, nodes, normal, parse, request, sql
 from tests.downloads import questions, reference, specimens
 
 
 @pytest.fixture(scope="module")
-def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[specimens.World]:
+def world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[specimens.World]:
     """One world for all tests of the module, taken away afterwards."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield specimens.build()
@@ -34,7 +35,7 @@ def fetch(piece: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def select(query: dict[str, Any], kind: parse.nodes.Kind = "records") -> set[str]:
+def select(query: dict[str, Any], kind: nodes.Kind = "records") -> set[str]:
     jsontext.check(query)
     node = parse.query(query, parse.Known(kind))
     found = _uuids(node, kind)
@@ -45,7 +46,7 @@ def select(query: dict[str, Any], kind: parse.nodes.Kind = "records") -> set[str
     return found
 
 
-def _uuids(node: parse.nodes.Node, kind: parse.nodes.Kind) -> set[str]:
+def _uuids(node: nodes.Node, kind: nodes.Kind) -> set[str]:
     table = sql.RECORDS if kind == "records" else sql.MEDIA
     where = sql.condition(node, "x")
     return {str(key) for (key,) in fetch(sql.Sql(f"SELECT uuid FROM {table} x WHERE {where.text}", where.params))}
@@ -59,7 +60,7 @@ def expected(query: dict[str, Any], world: specimens.World, kind: str = "records
 
 PERIODS = ["1987", "1987-08", "1987-08-21", "1987-08-21T00:00:00Z", "1988-01-01T04:30:00+00:00", 567993600000]
 BOUNDS = [("gte", "gt"), ("lt", "lte")]
-TEXTS = [
+TEXTS: list[dict[str, Any]] = [
     {"genus": "acer"},
     {"genus": "ACER "},
     {"genus": "A\u0301cer"},
@@ -99,7 +100,7 @@ TEXTS = [
     {"uuid": "not a uuid"},
     {"recordids": "urn:x:3"},
 ]
-NUMBERS = [
+NUMBERS: list[dict[str, Any]] = [
     {"minelevation": 100},
     {"minelevation": "2050.0"},
     {"minelevation": [-5, 0]},
@@ -150,7 +151,7 @@ OPERATORS: list[dict[str, Any]] = [
     {"commonnames": {"type": "fuzzy", "text": "rod mapel"}},
     {"mediarecords": {"type": "missing"}},
 ]
-DATES = [
+DATES: list[dict[str, Any]] = [
     *({"datecollected": period} for period in PERIODS),
     *({"datecollected": {"type": "range", name: period}} for period in PERIODS for pair in BOUNDS for name in pair),
     {"datecollected": ["1987-08", "1900"]},
@@ -435,7 +436,7 @@ def selection(rq: Any, mq: Any, *, version: int = 1, hidden: Any = (), **options
     return build_selection.Selection(asked, version, [uuid.UUID(str(key)) for key in hidden])
 
 
-def pairs(piece: Any) -> list[tuple[str, ...]]:
+def pairs(piece: Any) -> list[tuple[Any, ...]]:
     return [tuple(map(str, row)) for row in fetch(piece)]
 
 
@@ -448,7 +449,7 @@ def test_records_and_media(rq: Any, mq: Any, world: specimens.World) -> None:
     chosen = selection(rq, mq)
     found_records = {key for (key,) in pairs(chosen.rows("records", "r.uuid"))}
     assert found_records == (records if mq is None else {r for r, _ in links})
-    keyed = dict(pairs(chosen.rows("media", "m.uuid, m.carrier")))
+    keyed: dict[str, str] = dict(pairs(chosen.rows("media", "m.uuid, m.carrier")))
     assert keyed == {m: next(r for r, other in links if other == m) for _, m in links}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +31,7 @@ with DwCAReader(sys.argv[1]) as archive:
 
 
 @pytest.fixture
-def hard_specimens(tmp_path: Path, running_house: Any) -> None:
+def hard_specimens(tmp_path: Path, running_house: house.House) -> None:
     """Cells with newlines, quotes and characters beyond the basic plane; media on two of three records."""
     records = [
         {

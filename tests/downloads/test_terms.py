@@ -81,6 +81,7 @@ def _parsed(entry: str) -> tuple[str, tuple[str, ...], str, str, bool, bool]:
     name, star, kind, dash, source, header = found.groups()
     term = name if source else name.rpartition(":")[2].lower()
     source = source or name
+    sources: tuple[str, ...]
     if source == "(licence)":
         sources = terms.LICENCE_SOURCES
     else:

@@ -23,6 +23,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import auth, blobs, jobs
 from core.blobs import signing
@@ -30,6 +31,7 @@ from core.models import Job, User
 from downloads.jobs import status as stand
 from downloads.models import Build, Download, Quota
 from downloads.services import operate
+from tests import house
 from tests.downloads import making
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,7 +45,7 @@ NO_SUCH = {"error": "There is no download with this id."}
 
 
 @pytest.fixture(autouse=True)
-def _store(tmp_path: Path, running_house: Any) -> None:
+def _store(tmp_path: Path, running_house: house.House) -> None:
     """Three maples and two oaks, and no file of an earlier test."""
     blobs.delete(*making.keys())
     making.bring_in(making.archive(tmp_path, making.specimens(3) + making.specimens(2, genus="Quercus", start=3)))
@@ -145,7 +147,7 @@ def test_documented_hashes(client: Client) -> None:
     assert puma["query"] == {"scientificname": "puma concolor"}
 
 
-def test_expires(client: Client, settings: Any) -> None:
+def test_expires(client: Client, settings: Settings) -> None:
     """D4: naive, six digits, about 23 hours; a request moves it, a status read does not."""
     first = client.get(url()).json()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", first["expires"])
@@ -633,7 +635,7 @@ def streamed(answer: Any) -> bytes:
     return b"".join(answer.streaming_content)
 
 
-def test_streamed_delivery(client: Client, settings: Any) -> None:
+def test_streamed_delivery(client: Client, settings: Settings) -> None:
     """D25: DELIVERY=stream serves the bytes and their ranges here."""
     settings.DOWNLOADS_DELIVERY = "stream"
     path = f"/downloads/{ident(client.get(url()).json())}.zip"
@@ -730,7 +732,7 @@ def test_statements_with_a_key(client: Client, has_quota: bool) -> None:
 
 @pytest.mark.parametrize("has_key", [False, True])
 @pytest.mark.parametrize("lane", ["short", "long"])
-def test_statements_with_an_email(client: Client, settings: Any, lane: str, has_key: bool) -> None:
+def test_statements_with_an_email(client: Client, settings: Settings, lane: str, has_key: bool) -> None:
     """D47: the limits hold in both lanes, to be told by mail and webhook, with key and quota, and waiting or not."""
     settings.DOWNLOADS_SHORT_ROWS = 0 if lane == "long" else 100_000
     headers: dict[str, str] = {}
@@ -806,7 +808,7 @@ def test_expired_ones_are_not_listed(client: Client) -> None:
     assert stand.progress(expired).stage == "expired"
 
 
-def test_quota_of_a_subscriber(client: Client, settings: Any) -> None:
+def test_quota_of_a_subscriber(client: Client, settings: Settings) -> None:
     """D32: callers of one IPv6 /64 share a quota, of mails too; another /64 has its own."""
     settings.DOWNLOADS_RUNNING_PER_CALLER, settings.DOWNLOADS_QUEUED_PER_CALLER = 0, 2
     settings.DOWNLOADS_MAILS_PER_CALLER = 1
@@ -825,13 +827,14 @@ def test_quota_of_a_subscriber(client: Client, settings: Any) -> None:
 
 def test_forms_over_http(client: Client) -> None:
     """D38: each form and core type is asked, built and delivered."""
-    for options in (
+    forms: list[dict[str, Any]] = [
         {"form": "csv", "record_fields": ["genus", "data.dwc:locality"]},
         {"form": "tsv"},
         {"form": "dwca-tsv", "core_type": "uniquenames"},
         {"form": "parquet"},
         {"form": "geojson"},
-    ):
+    ]
+    for options in forms:
         body = v2(client, rq={"genus": "acer"}, **options).json()
         finish()
         done = client.get(f"/v2/download/{ident(body)}").json()

@@ -60,6 +60,7 @@ def await_done(placed: services.Placed) -> Build:
         return bool(retried(lambda: services.find(placed.download.uuid).state == Download.State.DONE))
 
     house.wait_for(is_done, what="the build")
+    assert placed.download.build_id is not None
     return Build.objects.select_related("job").get(pk=placed.download.build_id)
 
 
@@ -102,8 +103,7 @@ def test_valkey_dead_a_request_is_taken_and_built_when_it_is_back(
     specimens: dict[str, bytes], drill_stack: house.House, start_worker: StartWorker, start_beat: StartBeat
 ) -> None:
     """D30: Redis down: accepted, built later."""
-    valkey = drill_stack.stack.valkey
-    assert valkey is not None
+    valkey = drill_stack.valkey
     valkey.kill()
     placed = making.place({}, force=True)
     assert placed.download.state == Download.State.WAITING
@@ -117,8 +117,7 @@ def test_valkey_dead_a_request_is_taken_and_built_when_it_is_back(
 def test_valkey_killed_in_the_middle(
     specimens: dict[str, bytes], drill_stack: house.House, start_worker: StartWorker, start_beat: StartBeat
 ) -> None:
-    valkey = drill_stack.stack.valkey
-    assert valkey is not None
+    valkey = drill_stack.valkey
     worker = start_worker(concurrency=1, **SMALL)
     start_beat()
     placed = making.place({}, force=True)
@@ -135,8 +134,7 @@ def test_valkey_killed_in_the_middle(
 def test_postgresql_restarted_in_the_middle(
     specimens: dict[str, bytes], drill_stack: house.House, start_worker: StartWorker, start_beat: StartBeat
 ) -> None:
-    postgres = drill_stack.stack.postgres
-    assert postgres is not None
+    postgres = drill_stack.postgres
     worker = start_worker(concurrency=1, **SMALL)
     start_beat()
     placed = making.place({}, force=True)
@@ -151,8 +149,7 @@ def test_store_down_during_the_upload(
     specimens: dict[str, bytes], drill_stack: house.House, start_worker: StartWorker, start_beat: StartBeat
 ) -> None:
     """D29: Storage down: `waiting_for_storage`, then SUCCESS on return."""
-    store = drill_stack.stack.store
-    assert store is not None
+    store = drill_stack.store
     worker = start_worker(concurrency=1, **SMALL)
     start_beat()
     placed = making.place({}, force=True)
@@ -161,7 +158,7 @@ def test_store_down_during_the_upload(
 
     def waits() -> bool:
         job = Job.objects.get(build=placed.download.build_id)
-        return job.progress.get("stage") == "waiting_for_storage"
+        return bool(job.progress.get("stage") == "waiting_for_storage")
 
     house.wait_for(waits, what="the build to wait for the store")
     assert services.find(placed.download.uuid).state == Download.State.WAITING

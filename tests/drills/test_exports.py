@@ -52,8 +52,7 @@ def test_worker_killed(
     before = set(archives())
     short = {"JOB_LEASE_SECONDS": "3", "JOB_SWEEP_SECONDS": "1"}
     first = start_worker(**short)
-    store = servers.stack.store
-    assert store is not None
+    store = servers.store
     store.pause()  # the upload cannot end while the store is frozen
     assert cut.api.post(f"{cut.path}{EXPORT}").status_code == 202
     house.wait_for(lambda: Job.objects.filter(kind="exports.build_export", state="running").exists(), what="a start")
@@ -74,8 +73,7 @@ def test_store_down(cut: World, servers: house.House, start_worker: Callable[...
     cut.build(f"{cut.path}v1/")
     link = parse.urlsplit(cut.anonymous.get(f"{cut.path}{EXPORT}?format=tar")["Location"]).path
     cut.cut("v2")
-    store = servers.stack.store
-    assert store is not None
+    store = servers.store
     store.stop()
     answer = cut.anonymous.get(link)
     assert (answer.status_code, answer["Retry-After"]) == (503, "30")
@@ -162,7 +160,7 @@ def test_real_connection(cut: World, web: house.Web, worker: house.Worker) -> No
 
 def test_two_settings(cut: World, start_worker: Callable[..., house.Worker]) -> None:
     """X27: builds under another locale, time zone and worker count have the same bytes."""
-    sums = []
+    sums: list[tuple[str, str, str]] = []
     for settings in ({"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8"}, {"TZ": "America/Caracas", "LC_ALL": "C"}):
         running = start_worker(concurrency=1 + len(sums), **settings)
         assert cut.api.post(f"{cut.path}{EXPORT}?force=true").status_code == 202

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import Client
+from pytest_django import Settings
 
 from core import blobs, jobs
 from core.models import Job
@@ -33,7 +35,7 @@ def check_whole() -> None:
 
 
 def test_worker_killed_during_import(
-    drill_stack: Any, start_worker: Callable[..., Any], tmp_path: pathlib.Path, settings: Any
+    drill_stack: servers_of.House, start_worker: Callable[..., Any], tmp_path: pathlib.Path, settings: Settings
 ) -> None:
     """N47: killed at any point only whole titles exist; another worker completes the import, once."""
     settings.NNELS_IMPORT_ROOT = str(tmp_path)
@@ -46,9 +48,12 @@ def test_worker_killed_during_import(
     check_whole()
     start_worker(queues=["imports"], concurrency=1, JOB_LEASE_SECONDS="2")
 
+    job_id = made.job_id
+    assert job_id is not None
+
     def is_done() -> bool:
         jobs.sweep()
-        return Job.objects.get(pk=made.job_id).is_final
+        return Job.objects.get(pk=job_id).is_final
 
     servers_of.wait_for(is_done, what="the import")
     made.refresh_from_db()
@@ -61,29 +66,29 @@ def test_worker_killed_during_import(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_store_away(drill_stack: Any, client: Any, tmp_path: pathlib.Path) -> None:
+def test_store_away(drill_stack: servers_of.House, client: Client, tmp_path: pathlib.Path) -> None:
     """N48: with the store away items and links are still answered (no bytes are needed); an import rejects its titles
     and leaves nothing, and works when the store is back."""
     house.moby()
     house.make_user("test-account", verified=True)
     shelf.write(tmp_path, {"a.txt": "a"})
     basic = {"authorization": house.basic("test-account", "notReal")}
-    drill_stack.stack.store.stop()
+    drill_stack.store.stop()
     answer = client.get("/api/repo_items/6804", headers=basic)
     assert len(answer.json()["data"][0]["file_resources"]) == 1
     (line,) = work.run(tmp_path, sidecar_path=None, options=store.Options()).lines
     assert (line.outcome, line.reason) == ("rejected", "storage_unavailable")
     assert models.Item.objects.count() == 1
-    drill_stack.stack.store.start()
+    drill_stack.store.start()
     (line,) = work.run(tmp_path, sidecar_path=None, options=store.Options()).lines
     assert line.outcome == "created"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_valkey_away(drill_stack: Any, client: Any) -> None:
+def test_valkey_away(drill_stack: servers_of.House, client: Client) -> None:
     """N19: with Valkey away logins work, and flood control counts in the process."""
     house.make_user("test-account")
-    drill_stack.stack.valkey.stop()
+    drill_stack.valkey.stop()
     good, wrong = (house.basic("test-account", password) for password in ("notReal", "wrong"))
     assert client.get("/api/login-token", headers={"authorization": good}).status_code == 200
     for _ in range(5):
@@ -92,14 +97,14 @@ def test_valkey_away(drill_stack: Any, client: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_postgres_away(drill_stack: Any, web: Any) -> None:
+def test_postgres_away(drill_stack: servers_of.House, web: servers_of.Web) -> None:
     """N2: with PostgreSQL away the answer is a 503 problem with Retry-After, and good again when it is back."""
     house.make_user("test-account")
     headers = {"Authorization": house.basic("test-account", "notReal")}
     assert fetch(f"{web.base_url}/api/login-token", headers)[0] == 200
-    drill_stack.stack.postgres.stop()
+    drill_stack.postgres.stop()
     status, body = fetch(f"{web.base_url}/api/users/117", headers)
-    drill_stack.stack.postgres.start()
+    drill_stack.postgres.start()
     connections.close_all()
     assert status == 503
     assert b'"detail":"Service Unavailable"' in body

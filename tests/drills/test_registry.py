@@ -19,7 +19,7 @@ from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.jobs import request, stage
 from registry.models import Harvest, HarvestRun, Organization, Record, StagedRecord
-from tests import together
+from tests import house, together
 from tests.registry.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +63,7 @@ def state_of(run: HarvestRun) -> str:
 
 
 def test_killed_worker(
-    drill_stack: Any,
+    drill_stack: house.House,
     start_worker: Callable[..., Any],
     harvest: Harvest,
     source: demo_source.Source,
@@ -131,7 +131,7 @@ def test_concurrent_triggers(start_web: Callable[..., Any], harvest: Harvest, ow
 
 
 def test_broker_down(
-    drill_stack: Any,
+    drill_stack: house.House,
     start_web: Callable[..., Any],
     start_worker: Callable[..., Any],
     harvest: Harvest,
@@ -142,12 +142,12 @@ def test_broker_down(
     source.files = dict(list(source.files.items())[:3])
     web = start_web()
     headers = headers_of(web.base_url)
-    drill_stack.stack.valkey.kill()
+    drill_stack.valkey.kill()
     answer = requests.get(f"{web.base_url}/api/v2/harvest/{harvest.uid}/harvest", headers=headers, timeout=30)
     assert (answer.status_code, answer.content) == (200, b'{"status":"harvesting"}')
     run = HarvestRun.objects.get()
     assert run.state == "queued"
-    drill_stack.stack.valkey.start()
+    drill_stack.valkey.start()
     start_worker(queues=["harvest"], concurrency=1)
 
     def finished() -> bool:

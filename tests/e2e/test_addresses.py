@@ -34,7 +34,7 @@ def test_the_old_address_stays_until_the_new_one_is_proven() -> None:
     Client().post("/accounts/password/forgot", {"email": "new@example.org"})
     jobs.run_queued()
     (message,) = (sent for sent in django_mail.outbox if sent.to == ["new@example.org"])
-    (link,) = re.findall(r"/portal/verify/[\w-]{43}", message.body)
+    (link,) = re.findall(r"/portal/verify/[\w-]{43}", str(message.body))
     assert Client().post(link).status_code == 302
     assert User.objects.get(pk=person.pk).email == "new@example.org"
     assert shown("username/amal") == shown("email/new@example") == ["new@example.org"]

@@ -12,6 +12,7 @@ from core import jobs
 from core.models import User
 from exports.models import Organization, Repo, RepoVersion
 from exports.services import content, owners, references, repos, tokens
+from tests import house
 
 
 @dataclass
@@ -105,7 +106,7 @@ def person(username: str, **more: Any) -> User:
 
 
 @pytest.fixture
-def world(transactional_db: None, running_house: Any) -> World:
+def world(transactional_db: None, running_house: house.House) -> World:
     """An organization with one empty source, its editor, an outsider and a member of staff."""
     editor, outsider, staff = person("editor"), person("outsider"), person("boss", is_staff=True)
     org = owners.create_organization(data={"id": "MyOrg", "name": "My Org"}, user=editor)

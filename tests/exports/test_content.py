@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from exports.invented import Invented
 from exports.models import Concept, ConceptVersion, Fragment, Repo
@@ -393,7 +394,8 @@ def test_most_rows_of_a_page(world: World, monkeypatch: pytest.MonkeyPatch) -> N
 def test_names(world: World) -> None:
     """X39: names: [] is 400 and stores nothing; PUT without names keeps them."""
     data = {"id": "N", "concept_class": "Drug", "datatype": "N/A"}
-    for names in ({}, {"names": []}):
+    without: list[dict[str, Any]] = [{}, {"names": []}]
+    for names in without:
         refused = world.api.post(f"{world.path}concepts/", {**data, **names})
         assert refused.json() == {"names": ["A concept must have at least one name."]}
     assert not Concept.objects.exists()
@@ -610,7 +612,7 @@ def test_deepest_body(world: World) -> None:
         assert world.api.post(f"{world.path}concepts/", data).status_code == status
 
 
-def test_bad_input(world: World, settings: Any) -> None:
+def test_bad_input(world: World, settings: Settings) -> None:
     """X39: the rest of contract §2.8."""
     url = world.concept("A")
     weight = world.api.post(f"{world.path}mappings/", {

@@ -102,6 +102,7 @@ def consumed(answer: Any) -> None:
 
 def _let_go(self: writing.Writer, data: bytes, /) -> int:
     """Hash what is written as the writer does, and keep none of it."""
+    assert self._hash is not None
     self._hash.update(data)
     return len(data)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from core import blobs, jobs
 from exports.formats import archives, stamps
@@ -30,7 +31,8 @@ def built(world: World, address: str) -> Json:
     asked = world.api.post(address)
     assert asked.status_code == 202, asked.content
     jobs.run_queued()
-    return json.loads(inside(streamed(world, address)))
+    found: Json = json.loads(inside(streamed(world, address)))
+    return found
 
 
 def streamed(world: World, address: str, more: str = "") -> bytes:
@@ -143,6 +145,7 @@ def test_removed_since_an_instant(world: World) -> None:
     held = collection(world)
     first, second = held.versions.get(name="c1"), held.versions.get(name="c2")
     # the stamp of c1's own archive lies before c1 was cut, and yet B must go
+    assert first.last_child_update is not None
     stamp = stamps.digits(first.last_child_update)
     for since in (stamp, stamps.iso(first.created_at), stamps.iso(second.created_at)):
         delta = built(world, f"{held.uri}c2/export/delta/?since={since}")
@@ -253,7 +256,7 @@ def test_states(two: World) -> None:
     assert two.anonymous.get(f"{two.path}v2/export/").status_code == 303
 
 
-def test_links(two: World, settings: Any) -> None:
+def test_links(two: World, settings: Settings) -> None:
     """D4: the link of a delta works once and is followed by 410."""
     settings.EXPORTS_LINK_DELIVERY = "stream"
     address = f"{two.path}v2/export/delta/?since=v1"
@@ -331,7 +334,7 @@ def test_ends_with_its_versions(two: World) -> None:
             assert two.api.get(address).status_code == 204
 
 
-def test_quota(two: World, settings: Any) -> None:
+def test_quota(two: World, settings: Settings) -> None:
     """D9: deltas count against the quota of builds like any other."""
     settings.EXPORTS_MAX_ACTIVE = 2
     path = f"{two.path}v2/export/delta/?since="
@@ -339,7 +342,7 @@ def test_quota(two: World, settings: Any) -> None:
     assert [two.stranger.post(f"{path}2001-0{n}-01").status_code for n in (1, 2, 3)] == [202, 202, 429]
 
 
-def test_kept(two: World, settings: Any) -> None:
+def test_kept(two: World, settings: Settings) -> None:
     """D10: the sweep keeps a delta's blobs while it is served; it ends after EXPORTS_VARIANT_DAYS, a plain one not."""
     built(two, f"{two.path}v2/export/delta/?since=v1")
     two.build(f"{two.path}v2/")
@@ -352,7 +355,7 @@ def test_kept(two: World, settings: Any) -> None:
     assert building.live_blobs(keys) == set(keys[2:4])
 
 
-def test_doctor(two: World, capsys: Any) -> None:
+def test_doctor(two: World, capsys: pytest.CaptureFixture[str]) -> None:
     """D11: doctor finds an archive that is not in the store, a double and a foreign current build."""
     two.build(f"{two.path}v2/")
     built(two, f"{two.path}v2/export/delta/?since=v1")
@@ -384,7 +387,7 @@ def test_admin(two: World, admin_client: Any) -> None:
     assert ExportBuild.objects.get(variant="").state == "ready"
 
 
-def test_constant_statements(two: World, django_assert_max_num_queries: Any) -> None:
+def test_constant_statements(two: World, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     """D13: asking for a ready delta takes at most one statement more than a plain export, and writes nothing."""
     built(two, f"{two.path}v2/export/delta/?since=v1")
     with django_assert_max_num_queries(4) as seen:

@@ -5,13 +5,13 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from core.models import ApiToken, User
 from exports import demo
@@ -110,7 +110,7 @@ def test_import_tells(
             call_command("import_ocl", str(file), "--owner", owner)
 
 
-def test_lists_cost_little(world: World, settings: Any) -> None:
+def test_lists_cost_little(world: World, settings: Settings) -> None:
     """X58: a page of a list takes at most four statements; X37: Compress works on lists; X12 on pages too."""
     world.fill()
     world.api.get("/user/")

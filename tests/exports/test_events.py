@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from pytest_django import Settings
 
 from core import errors, jobs
 from exports.models import RepoVersion
@@ -79,7 +80,7 @@ def test_failed_and_variants(cut: World, monkeypatch: pytest.MonkeyPatch) -> Non
         other.close()
 
 
-def test_bounded(cut: World, settings: Any) -> None:
+def test_bounded(cut: World, settings: Settings) -> None:
     """E4: a stream ends by itself in time though the build goes on; a quiet one shows a comment now and then."""
     assert cut.api.post(f"{cut.path}v1/export/").status_code == 202
     answer, blocks = opened(cut)
@@ -92,7 +93,7 @@ def test_bounded(cut: World, settings: Any) -> None:
     answer.close()
 
 
-def test_few(cut: World, settings: Any) -> None:
+def test_few(cut: World, settings: Settings) -> None:
     """E5: beyond EXPORTS_MAX_EVENT_STREAMS it is 503 with Retry-After; a closed stream frees its place, once."""
     settings.EXPORTS_MAX_EVENT_STREAMS = 1
     assert cut.api.post(f"{cut.path}v1/export/").status_code == 202

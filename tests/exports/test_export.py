@@ -15,6 +15,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs, errors, jobs
 from core.blobs import writing
@@ -32,7 +33,7 @@ QUERY = "?includeConcepts=true&includeMappings=true&includeRetired=true&limit=0"
 
 def location(response: Any) -> str:
     """Path of a redirect's target."""
-    parts = parse.urlsplit(response["Location"])
+    parts = parse.urlsplit(str(response["Location"]))
     assert parts.scheme in ("http", "https")
     assert parts.netloc
     return parts.path
@@ -225,7 +226,7 @@ def test_headers(ready: World) -> None:
     assert zipped["ETag"] == f'"{hashlib.sha256(download(ready, f"{ready.path}v1/", "&format=zip")).hexdigest()}"'
 
 
-def test_headers_of_refusals(ready: World, settings: Any) -> None:
+def test_headers_of_refusals(ready: World, settings: Settings) -> None:
     """X16: refusals carry the state of the export too, as far as the caller may know it."""
     path = f"{ready.path}v1/export/"
     link = f'<{path}status/>; rel="status"'
@@ -248,7 +249,7 @@ def test_headers_of_refusals(ready: World, settings: Any) -> None:
     assert (head.status_code, head["X-Export-Status"], head["Allow"]) == (405, "none", "OPTIONS")
 
 
-def test_headers_tell_no_secrets(ready: World, settings: Any) -> None:
+def test_headers_tell_no_secrets(ready: World, settings: Settings) -> None:
     """X13: who may not see a repository does not learn of its exports, and a bad token learns nothing."""
     path = f"{ready.path}v1/export/"
     seen = [ready.anonymous.get(path, Authorization=f"Token {'0' * 40}"), ready.api.get(f"{ready.path}v9/export/")]
@@ -465,7 +466,7 @@ def test_quota_at_once(world: World) -> None:
     assert ExportBuild.objects.count() == 3
 
 
-def test_hourly_quota(world: World, settings: Any) -> None:
+def test_hourly_quota(world: World, settings: Settings) -> None:
     """X48: builds started within an hour count too, ended ones as well; staff is exempt."""
     settings.EXPORTS_MAX_HOURLY = 2
     for name in ("a", "b", "c"):

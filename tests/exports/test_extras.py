@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import blobs
 from exports.jobs import build as building
@@ -92,7 +93,7 @@ def test_reserved(cut: World, name: str) -> None:
     assert not ExtraFile.objects.exists()
 
 
-def test_limits(cut: World, settings: Any) -> None:
+def test_limits(cut: World, settings: Settings) -> None:
     """K5: a file too long is 413, one too many 409; replacing is always allowed."""
     settings.EXPORTS_EXTRA_MAX_BYTES, settings.EXPORTS_MAX_EXTRA_FILES = 5, 2
     path = f"{cut.path}v1/export/"

@@ -14,6 +14,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import jobs
 from core.models import Job
@@ -349,7 +350,7 @@ def test_actions(world: World) -> None:
     assert world.api.get(url).json()["datatype"] == "Text"
 
 
-def test_limits_by_setting(world: World, settings: Any) -> None:
+def test_limits_by_setting(world: World, settings: Settings) -> None:
     """X55: the longest upload, content and record are as set; what is too long is refused before anything is stored."""
     data = lines(concept("L1"), concept("L2", extras={"x": "y" * 3000}))
     settings.EXPORTS_IMPORT_MAX_BYTES = len(data) - 1
@@ -525,7 +526,7 @@ def test_cancel_of_an_atomic_import(world: World, monkeypatch: pytest.MonkeyPatc
     assert halfway.there.acquire(timeout=60)
     try:
         lease = Job.objects.get(pk=job.pk).lease_until
-        wait_for(lambda: Job.objects.get(pk=job.pk).lease_until > lease, what="a beat of the heart")
+        wait_for(lambda: Job.objects.filter(pk=job.pk, lease_until__gt=lease).exists(), what="a beat of the heart")
         assert world.api.delete("/importers/bulk-import/", {"task_id": answer.json()["id"]}).status_code == 204
     finally:
         halfway.go_on.set()

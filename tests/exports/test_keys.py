@@ -10,7 +10,8 @@ from core import jobs
 from exports.formats import stamps
 from exports.models import ExportBuild, RepoVersion
 from tests.exports.conftest import World
-from tests.exports.test_content import CONCEPT, MAPPING, QUERY, body
+from tests.exports.test_content import CONCEPT, MAPPING
+from tests.exports.test_export import QUERY, body
 
 
 def words(text: str) -> list[str]:

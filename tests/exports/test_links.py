@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs
 from exports.formats import names
@@ -21,7 +22,7 @@ GONE = {"detail": "This link has been used or has expired. Request a new one fro
 
 
 @pytest.fixture
-def ready(world: World, settings: Any) -> World:
+def ready(world: World, settings: Settings) -> World:
     settings.EXPORTS_LINK_DELIVERY = "stream"
     world.fill()
     world.cut("v1")
@@ -139,7 +140,7 @@ def test_pieces_and_starts(ready: World) -> None:
     assert ready.anonymous.get(third).status_code == 410
 
 
-def test_expired_and_forged(ready: World, settings: Any) -> None:
+def test_expired_and_forged(ready: World, settings: Settings) -> None:
     """X21: link not started in time 410, forged 404; foreign Authorization ignored."""
     settings.EXPORTS_LINK_SECONDS = -5
     late = fresh(ready)
@@ -156,7 +157,7 @@ def test_expired_and_forged(ready: World, settings: Any) -> None:
     assert ready.anonymous.get(doomed).status_code == 410
 
 
-def test_gone_before_ranges(ready: World, settings: Any) -> None:
+def test_gone_before_ranges(ready: World, settings: Settings) -> None:
     """X21: a link that is used up or too late is 410 whatever range is asked for; a good one with a bad range 416."""
     beyond = {"Range": "bytes=99999999-"}
     settings.EXPORTS_LINK_SECONDS = -5
@@ -186,7 +187,7 @@ def test_raw_paths(ready: World) -> None:
     assert body(answer)
 
 
-def test_redirect_delivery(ready: World, settings: Any) -> None:
+def test_redirect_delivery(ready: World, settings: Settings) -> None:
     """X23: redirect delivery gives a URL of <= 60 s; stream delivery the bytes; tar and ndjson always stream."""
     settings.EXPORTS_LINK_DELIVERY = "redirect"
     link = fresh(ready)

@@ -1,6 +1,7 @@
 """Writers of different sources in each other's way: what mappings tell of their ends is true, and nobody is refused
 because two waited for each other (contract §2.6, §3)."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -76,8 +77,9 @@ def test_settings_changed_at_once(three: Three) -> None:
     """X47: two sources change their default locale at once, and the third one its access."""
     for side, url in zip(("left", "right"), three.urls, strict=True):
         assert three.world.api.put(url, {"names": names(side, f"{side} fr")}).status_code == 200
-    acts = [lambda source=source: three.world.api.put(source.uri, {"default_locale": "fr"}) for source in three.sources]
-    acts.append(lambda: three.world.api.put(three.world.path, {"public_access": "None"}))
+    to_french = {"default_locale": "fr"}
+    acts = [functools.partial(three.world.api.put, source.uri, to_french) for source in three.sources]
+    acts.append(functools.partial(three.world.api.put, three.world.path, {"public_access": "None"}))
     answers = meeting.halfway(acts, at="INSERT INTO exports_fragment")
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert three.told() == {"1": ("left fr", "right fr"), "2": ("right fr", "left fr")}

@@ -11,6 +11,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import jobs
 from core.models import ApiToken
@@ -116,7 +117,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize(("words", "address", "forms"), VARIANTS)
 def test_variants(
-    world: World, page: Client, settings: Any, words: dict[str, str], address: str, forms: tuple[str, ...]
+    world: World, page: Client, settings: Settings, words: dict[str, str], address: str, forms: tuple[str, ...]
 ) -> None:
     """X60: every documented export of a version can be asked for on its page, and fetched in every form; of a private
     repository by its members, to whom the API, which ignores cookies, would say 401."""
@@ -192,7 +193,7 @@ def test_variants_wrong(world: World, page: Client, words: dict[str, str], told:
     assert not ExportBuild.objects.exists()
 
 
-def test_head(world: World, page: Client, settings: Any) -> None:
+def test_head(world: World, page: Client, settings: Settings) -> None:
     """X60: with EXPORTS_HEAD_FOR_ADMINS their pages have HEAD too: whole and in parts, as often as it changes."""
     world.fill()
     path = f"/exports{world.path}HEAD/"
@@ -302,7 +303,7 @@ def upload(client: Client, data: bytes, *, name: str = "rows.json", **more: str)
     ],
 )
 def test_admin_upload_faults(
-    world: World, admin: Client, settings: Any, data: bytes, owner: str, field: str, told: str
+    world: World, admin: Client, settings: Settings, data: bytes, owner: str, field: str, told: str
 ) -> None:
     """X59: a fault of the upload form is at its field, what was typed is kept, nothing is stored."""
     settings.EXPORTS_IMPORT_MAX_BYTES = 1000
@@ -334,7 +335,7 @@ def test_admin_upload(world: World, admin: Client) -> None:
     uri = f"/orgs/{world.org.mnemonic}/sources/Up/"
     assert f'<a href="/exports{uri}">{uri}</a>' in text
     assert admin.get(f"/exports{uri}").status_code == 200
-    report = admin.get(f"/admin/exports/importjob/{made.pk}/report/").getvalue()  # type: ignore[attr-defined]
+    report = admin.get(f"/admin/exports/importjob/{made.pk}/report/").getvalue()
     assert json.loads(report)["created"][0]["url"] == uri
     for client, status in ((Client(), 302), (admin, 404)):
         assert client.get(f"/admin/exports/importjob/{uuid.uuid4()}/report/").status_code == status
@@ -362,7 +363,7 @@ def test_admin_upload_needs_its_permission(world: World) -> None:
     assert client.get(f"/admin/exports/importjob/{made.pk}/report/").status_code == 404
 
 
-def test_keep_days(world: World, settings: Any) -> None:
+def test_keep_days(world: World, settings: Settings) -> None:
     """X45: archives end after EXPORTS_KEEP_DAYS, and only then."""
     from exports.jobs import upkeep
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs
 from exports.models import ExportBuild, Repo
@@ -40,7 +41,8 @@ def streamed(world: World, address: str, more: str = "") -> bytes:
 def built(world: World, address: str) -> Json:
     assert world.api.post(address).status_code == 202
     jobs.run_queued()
-    return json.loads(inside(streamed(world, address)))
+    found: Json = json.loads(inside(streamed(world, address)))
+    return found
 
 
 def test_locale(cut: World) -> None:
@@ -149,7 +151,7 @@ def test_head_is_off(cut: World) -> None:
         assert cut.api(method, f"{cut.path}HEAD/export/").status_code == 405
 
 
-def test_head(cut: World, settings: Any) -> None:
+def test_head(cut: World, settings: Settings) -> None:
     """V8: with it administrators export HEAD as the equivalent GET shows it; everybody else still gets 405."""
     settings.EXPORTS_HEAD_FOR_ADMINS = True
     path = f"{cut.path}HEAD/export/"
@@ -181,7 +183,7 @@ def test_head(cut: World, settings: Any) -> None:
         assert cut.api.get(f"{cut.path}HEAD/export/{below}").status_code == 405
 
 
-def test_head_goes_on(cut: World, settings: Any) -> None:
+def test_head_goes_on(cut: World, settings: Settings) -> None:
     """V9: a write makes HEAD's archive stale; the next POST builds again while the old one is served."""
     settings.EXPORTS_HEAD_FOR_ADMINS = True
     path = f"{cut.path}HEAD/export/"
@@ -201,7 +203,7 @@ def test_head_goes_on(cut: World, settings: Any) -> None:
     assert cut.api.get(path).status_code == 204
 
 
-def test_head_of_a_collection(cut: World, settings: Any) -> None:
+def test_head_of_a_collection(cut: World, settings: Settings) -> None:
     """V8: HEAD of a collection with its references, as the equivalent GET shows it."""
     settings.EXPORTS_HEAD_FOR_ADMINS = True
     held = cut.repo("Coll", kind="collection")

@@ -1,9 +1,9 @@
 """Who may do what (contract §2.2), tokens and logging in."""
 
-from typing import Any
-
 import pytest
 from django.db import connection
+from django.test import Client
+from pytest_django import Settings
 
 from core.models import ApiToken, EmailAddress, Mail, User
 from exports.models import Organization, Repo
@@ -26,7 +26,7 @@ def test_own(world: World) -> None:
         assert world.api.get(path).json() == {"detail": "Not found."}
 
 
-def test_anonymous(world: World, settings: Any) -> None:
+def test_anonymous(world: World, settings: Settings) -> None:
     """X12: anonymous reads public (401 with EXPORTS_REQUIRE_AUTH); POST, DELETE without token 401."""
     world.cut("v1")
     path = f"{world.path}v1/export/"
@@ -226,9 +226,9 @@ def test_an_address_is_proven_first(world: World) -> None:
         changed = world.api.put("/user/", {"email": asked})
         assert (changed.status_code, changed.json()["email"]) == (200, shown)
     mails = Mail.objects.count()
-    asked = [world.stranger.put("/user/", {"email": f"{number}@example.org"}) for number in range(21)]
-    assert [one.status_code for one in asked] == [200] * 20 + [429]
-    assert int(asked[-1]["Retry-After"]) > 0
+    answers = [world.stranger.put("/user/", {"email": f"{number}@example.org"}) for number in range(21)]
+    assert [one.status_code for one in answers] == [200] * 20 + [429]
+    assert int(answers[-1]["Retry-After"]) > 0
     assert world.stranger.put("/user/", {"email": "outsider@example.org"}).status_code == 200
     # of those nobody waits for any more the mails are withdrawn
     assert Mail.objects.count() == mails + 1
@@ -267,7 +267,7 @@ def test_organizations(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["/orgs/x/y/z", "/users/a/b", "/sources/S/v1/export/", "/exports/nothing", "/user/x"])
-def test_catch_all(client: Any, path: str, db: None) -> None:
+def test_catch_all(client: Client, path: str, db: None) -> None:
     """X4: unknown paths answer 404 in this API's words."""
     answer = client.get(path)
     assert answer.status_code in (404, 401)

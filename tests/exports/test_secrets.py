@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from core import jobs
 from exports.models import ExportBuild, Fragment, Repo
@@ -100,8 +101,8 @@ def test_names_of_private_concepts(world: World) -> None:
 
 
 def collection_archive(*rows: dict[str, Any]) -> bytes:
-    header = {"type": "Collection Version", "id": "c1", "short_code": "Coll", "name": "Coll", "version": "c1",
-              "url": "/users/outsider/collections/Coll/", "owner": "outsider", "owner_type": "User",
+    header: dict[str, Any] = {"type": "Collection Version", "id": "c1", "short_code": "Coll", "name": "Coll",
+              "version": "c1", "url": "/users/outsider/collections/Coll/", "owner": "outsider", "owner_type": "User",
               "collection": {}, "collection_type": None}  # fmt: skip
     return json.dumps({**header, "concepts": rows, "references": [], "mappings": []}).encode()
 
@@ -141,7 +142,7 @@ def test_import_bodies(world: World) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "built"), [("never", []), ("released", ["r1"]), ("always", ["r1", "r2"])])
-def test_automatic_after_import(world: World, settings: Any, wanted: str, built: list[str]) -> None:
+def test_automatic_after_import(world: World, settings: Settings, wanted: str, built: list[str]) -> None:
     """X6: EXPORTS_AUTO_BUILD builds versions that an import cuts, like any other."""
     settings.EXPORTS_AUTO_BUILD = wanted
     data = lines(
@@ -153,9 +154,9 @@ def test_automatic_after_import(world: World, settings: Any, wanted: str, built:
     jobs.run_queued()
     assert sorted(ExportBuild.objects.filter(state="ready").values_list("version_name", flat=True)) == built
     world.boss.delete(f"{world.path}r2/")
-    header = {"type": "Source Version", "id": "a1", "short_code": "New", "name": "New", "released": True,
-              "url": "/orgs/MyOrg/sources/New/", "owner": "MyOrg", "owner_type": "Organization", "version": "a1",
-              "concepts": [], "mappings": []}  # fmt: skip
+    header: dict[str, Any] = {"type": "Source Version", "id": "a1", "short_code": "New", "name": "New",
+              "released": True, "url": "/orgs/MyOrg/sources/New/", "owner": "MyOrg",
+              "owner_type": "Organization", "version": "a1", "concepts": [], "mappings": []}  # fmt: skip
     assert len(run(world.api, json.dumps(header).encode(), name="export.json")["created"]) == 1
     jobs.run_queued()
     assert ExportBuild.objects.filter(version__name="a1", state="ready").exists() is (wanted != "never")

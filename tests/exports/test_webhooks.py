@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs, webhooks
 from core.models import WebhookDelivery
@@ -48,7 +49,7 @@ class Receiver:
 
 
 @pytest.fixture
-def receiver(settings: Any) -> Iterator[Receiver]:
+def receiver(settings: Settings) -> Iterator[Receiver]:
     settings.ALLOW_PRIVATE_NETWORKS = True
     made = Receiver()
     yield made
@@ -155,7 +156,7 @@ def test_rights(cut: World) -> None:
     ["http://hooks.example.org/", "https://127.0.0.1/x", "https://10.1.2.3/", "https://[::1]/", "https://169.254.169.254/",
      "https://user:pw@example.org/", "ftp://example.org/", "nothing", "", 7, None, "https://example.org/" + "x" * 2000],
 )  # fmt: skip
-def test_refused(cut: World, settings: Any, url: Any) -> None:
+def test_refused(cut: World, settings: Settings, url: Any) -> None:
     """W6: what is no https address, or one in a private network, is 400 naming the field."""
     settings.ALLOW_PRIVATE_NETWORKS = False
     answer = cut.api.post(f"{cut.path}webhooks/", {"url": url})
@@ -163,7 +164,7 @@ def test_refused(cut: World, settings: Any, url: Any) -> None:
     assert not Webhook.objects.exists()
 
 
-def test_private_at_delivery(cut: World, receiver: Receiver, settings: Any) -> None:
+def test_private_at_delivery(cut: World, receiver: Receiver, settings: Settings) -> None:
     """W6: the addresses are checked at each delivery too; the build does not suffer."""
     assert cut.api.post(f"{cut.path}webhooks/", {"url": receiver.url}).status_code == 201
     secure = Webhook.objects.get()
@@ -181,7 +182,7 @@ def test_private_at_delivery(cut: World, receiver: Receiver, settings: Any) -> N
     assert "not fetched" in delivery.last_error
 
 
-def test_limits(cut: World, settings: Any) -> None:
+def test_limits(cut: World, settings: Settings) -> None:
     """W7: one webhook per address and EXPORTS_MAX_WEBHOOKS per repository; unknown events are 400."""
     settings.EXPORTS_MAX_WEBHOOKS = 2
     assert cut.api.post(f"{cut.path}webhooks/", {"url": URL}).status_code == 201

@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import uuid as uuids
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from django.db import transaction
@@ -21,6 +21,7 @@ from nnels.jobs import catalogue
 from nnels.selectors import facets, items
 from nnels.services import callers
 
+LogIn: TypeAlias = Callable[..., dict[str, Any]]
 MOBY_UUID = uuids.UUID("2b2532ea-0000-4000-8000-000000006804")
 
 
@@ -111,7 +112,7 @@ def operator(client: Client, db: None) -> User:
 
 
 @pytest.fixture
-def log_in(client: Client) -> Callable[..., dict[str, Any]]:
+def log_in(client: Client) -> LogIn:
     """`log_in("name")` → the login-token body."""
 
     def do(name: str = "test-account", password: str = "notReal") -> dict[str, Any]:

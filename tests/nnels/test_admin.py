@@ -11,8 +11,10 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs, jobs
 from core.models import Job, User
@@ -20,11 +22,12 @@ from nnels import models
 from nnels.services import files
 from tests.nnels import conftest as house
 from tests.nnels import shelf
+from tests.nnels.conftest import LogIn
 
 pytestmark = pytest.mark.django_db
 
 
-def act(client: Any, model: str, action: str, ids: list[Any], **more: str) -> Any:
+def act(client: Client, model: str, action: str, ids: list[Any], **more: str) -> Any:
     response = client.post(
         f"/admin/nnels/{model}/", {"action": action, "_selected_action": [str(one) for one in ids], **more}, follow=True
     )
@@ -41,7 +44,7 @@ ITEM = {
 }  # fmt: skip
 
 
-def test_add_item_with_file(client: Any, operator: User) -> None:
+def test_add_item_with_file(client: Client, operator: User) -> None:
     """N51: a title with an upload: streamed, checked by content, derived columns and version follow."""
     upload = SimpleUploadedFile("x.epub", shelf.simple_epub("X"))
     response = client.post(
@@ -68,7 +71,7 @@ def test_add_item_with_file(client: Any, operator: User) -> None:
     assert models.Item.objects.count() == 1
 
 
-def test_edit_and_delete_file(client: Any, operator: User) -> None:
+def test_edit_and_delete_file(client: Client, operator: User) -> None:
     """N51: an edit moves revision and tombstone; a deleted file retires its blob."""
     item = house.moby()
     file = item.files.get()
@@ -85,7 +88,7 @@ def test_edit_and_delete_file(client: Any, operator: User) -> None:
     assert models.Tombstone.objects.get().item_id == item.pk
 
 
-def test_item_actions(client: Any, operator: User, token: str) -> None:
+def test_item_actions(client: Client, operator: User, token: str) -> None:
     """N51: publish, unpublish and rights act at once and are recorded."""
     one, two = house.make_item("One", nid=1), house.make_item("Two", nid=2)
 
@@ -112,7 +115,7 @@ def test_item_actions(client: Any, operator: User, token: str) -> None:
     assert models.Tombstone.objects.get().item_id == 1
 
 
-def test_search_and_filters(client: Any, operator: User) -> None:
+def test_search_and_filters(client: Client, operator: User) -> None:
     """N51: titles are found by title, creator, ISBN and UUID, and filtered; statements do not grow with rows."""
     house.moby(files={"epub": b"x"}, accessibility={"accessibilityFeature": ["tableOfContents"]})
     house.make_item("Un été", languages=["fra"])
@@ -135,7 +138,7 @@ def test_search_and_filters(client: Any, operator: User) -> None:
     assert statements() == few
 
 
-def test_signed_link(client: Any, operator: User) -> None:
+def test_signed_link(client: Client, operator: User) -> None:
     """N51: the signed-link preview redirects to the store and is logged as `admin`."""
     item = house.moby(files={"epub": b"x", "txt": b"y"})
     file = item.files.get(format="txt")
@@ -150,7 +153,7 @@ def test_signed_link(client: Any, operator: User) -> None:
     assert client.get("/admin/nnels/item/link/999/")["Location"] == "/admin/nnels/item/"
 
 
-def test_reader_actions(client: Any, operator: User, reader: User, token: str) -> None:
+def test_reader_actions(client: Client, operator: User, reader: User, token: str) -> None:
     """N51: verify, withdraw and expiry act on the next request and are kept in the history."""
     house.moby()
 
@@ -178,7 +181,7 @@ def test_reader_actions(client: Any, operator: User, reader: User, token: str) -
     assert list(history) == ["Withdrawn.", "Verified.", "Verified until 2020-01-31.", "Verified until None."]
 
 
-def test_tokens_page(client: Any, operator: User, reader: User, log_in: Any) -> None:
+def test_tokens_page(client: Client, operator: User, reader: User, log_in: LogIn) -> None:
     """N51: tokens are listed and revoked, and no page shows a value."""
     body = log_in()
     pair = models.TokenPair.objects.get()
@@ -216,7 +219,7 @@ def test_tokens_page(client: Any, operator: User, reader: User, log_in: Any) -> 
     assert LogEntry.objects.filter(content_type__model="tokenpair").count() == 1
 
 
-def test_read_only_pages(client: Any, operator: User, token: str) -> None:
+def test_read_only_pages(client: Client, operator: User, token: str) -> None:
     """N51: the issue log and import runs can be looked at and not changed."""
     house.moby()
     client.get("/api/repo_items/6804", headers={"access-token": token})
@@ -224,6 +227,7 @@ def test_read_only_pages(client: Any, operator: User, token: str) -> None:
     page = client.get("/admin/nnels/urlissue/?q=moby").content.decode()
     assert "Moby-Dick" in page
     for name, own in (("item_id", issue.item_id), ("user_id", issue.user_id)):
+        assert own is not None
         assert f'href="?{name}={own}"' in page
         for value, rows in ((own, 1), (own + 1, 0), ("9" * 30, 0), ("x", 0)):
             chosen = client.get(f"/admin/nnels/urlissue/?{name}={value}")
@@ -236,7 +240,7 @@ def test_read_only_pages(client: Any, operator: User, token: str) -> None:
     assert client.post(f"/admin/nnels/importrun/{run.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-def test_import_from_admin(client: Any, operator: User, tmp_path: pathlib.Path, settings: Any) -> None:
+def test_import_from_admin(client: Client, operator: User, tmp_path: pathlib.Path, settings: Settings) -> None:
     """N51: staff ask for the import of a folder below the root."""
     settings.NNELS_IMPORT_ROOT = str(tmp_path)
     (tmp_path / "books").mkdir()
@@ -246,11 +250,12 @@ def test_import_from_admin(client: Any, operator: User, tmp_path: pathlib.Path, 
     assert response.status_code == 302, response.content
     run = models.ImportRun.objects.get()
     assert run.who == operator
+    assert run.job_id is not None
     assert Job.objects.get(pk=run.job_id).params["rights"] == "open"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_import_runs_page(client: Any, operator: User, tmp_path: pathlib.Path, settings: Any) -> None:
+def test_import_runs_page(client: Client, operator: User, tmp_path: pathlib.Path, settings: Settings) -> None:
     """N51: staff read the report of an import that ran and cancel one that waits; the history keeps it."""
     settings.NNELS_IMPORT_ROOT = str(tmp_path)
     for name in ("first", "second"):
@@ -288,7 +293,7 @@ def test_import_runs_page(client: Any, operator: User, tmp_path: pathlib.Path, s
     ],
 )
 def test_what_cannot_be_stored_is_told_at_its_field(
-    client: Any, operator: User, field: str, value: str, told: str
+    client: Client, operator: User, field: str, value: str, told: str
 ) -> None:
     """N51: nothing typed is lost to an error page, cut or dropped without a word."""
     upload = SimpleUploadedFile("x.epub", shelf.simple_epub("X"))
@@ -302,7 +307,7 @@ def test_what_cannot_be_stored_is_told_at_its_field(
     assert not models.Item.objects.exists()
 
 
-def test_names_as_long_as_they_may_be(client: Any, operator: User) -> None:
+def test_names_as_long_as_they_may_be(client: Client, operator: User) -> None:
     """N51: what the form takes the indexes take, in any script."""
     upload = SimpleUploadedFile("x.epub", shelf.simple_epub("X"))
     long = "".join(chr(0x20000 + number) for number in range(500))
@@ -311,7 +316,7 @@ def test_names_as_long_as_they_may_be(client: Any, operator: User) -> None:
     assert models.Item.objects.get().creators == [long]
 
 
-def test_the_page_of_an_import_leads_to_its_report(client: Any, operator: User) -> None:
+def test_the_page_of_an_import_leads_to_its_report(client: Client, operator: User) -> None:
     """N51: a run's page has the way to its report, not a key of the store."""
     run = models.ImportRun.objects.create(folder="/books", state="succeeded", report_key="nnels/reports/x/report.csv")
     page = client.get(f"/admin/nnels/importrun/{run.pk}/change/").content.decode()
@@ -319,7 +324,9 @@ def test_the_page_of_an_import_leads_to_its_report(client: Any, operator: User) 
     assert run.report_key not in page
 
 
-def test_an_import_says_what_to_do_next(client: Any, operator: User, tmp_path: pathlib.Path, settings: Any) -> None:
+def test_an_import_says_what_to_do_next(
+    client: Client, operator: User, tmp_path: pathlib.Path, settings: Settings
+) -> None:
     """N51: without a root the form says so before it is sent; with one the list says how to follow the import."""
     settings.NNELS_IMPORT_ROOT = ""
     page = client.get("/admin/nnels/importrun/add/").content.decode()

@@ -8,10 +8,12 @@ import os
 import pathlib
 import re
 import subprocess
-from typing import Any
 
 import pytest
 from django.core.management import call_command
+from pytest_django import Settings
+
+from tests import house
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "nnels.md"
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -30,7 +32,7 @@ def test_every_line_is_a_known_command() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_commands(web: Any, settings: Any, tmp_path: pathlib.Path) -> None:
+def test_commands(web: house.Web, settings: Settings, tmp_path: pathlib.Path) -> None:
     """N49: every line of the page, in its order, gets the answer the page tells of from a real server."""
     settings.DEBUG = True
     call_command("seed_nnels", "--demo-accounts", stdout=io.StringIO())

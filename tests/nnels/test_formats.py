@@ -151,7 +151,7 @@ def test_any_sidecar(data: bytes, name: str) -> None:
     assert isinstance(table.titles, list)
 
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=40).filter(str.strip)
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=40).filter(str.strip)
 
 
 @quick

@@ -6,6 +6,8 @@ from typing import Any
 from urllib import parse
 
 import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from nnels import models
 from nnels.jobs import catalogue
@@ -30,13 +32,13 @@ def gone(db: None) -> dict[str, models.Item]:
     return made
 
 
-def harvest(client: Any, token: str, query: str = "") -> Any:
+def harvest(client: Client, token: str, query: str = "") -> Any:
     answer = client.get(f"/api/v1.0/repo_items?deleted=1&{query}", headers={"access-token": token})
     assert answer.status_code == 200, answer.content
     return answer.json()
 
 
-def test_tombstones(client: Any, token: str, gone: dict[str, models.Item]) -> None:
+def test_tombstones(client: Client, token: str, gone: dict[str, models.Item]) -> None:
     """Beyond 5: with `deleted=1` what left the published set is listed as a tombstone, without it nothing changes."""
     body = harvest(client, token)
     assert [(row["id"], row.get("deleted", False)) for row in body["data"]] == [
@@ -52,7 +54,7 @@ def test_tombstones(client: Any, token: str, gone: dict[str, models.Item]) -> No
     assert [row["id"] for row in plain["data"]] == [10, 13]
 
 
-def test_by_changed(client: Any, token: str, gone: dict[str, models.Item]) -> None:
+def test_by_changed(client: Client, token: str, gone: dict[str, models.Item]) -> None:
     """Beyond 5: sorted and filtered by `changed`, titles and tombstones follow each other, page by page."""
     since = parse.quote(ago(minutes=5).isoformat())
     query = f"sort=changed&filter[changed][value]={since}&filter[changed][operator]=>="
@@ -73,7 +75,7 @@ def test_by_changed(client: Any, token: str, gone: dict[str, models.Item]) -> No
     assert [row["id"] for row in harvest(client, token, f"filter[uuid]={gone['hidden'].uuid}")["data"]] == [11]
 
 
-def test_tombstones_know_little(client: Any, token: str, gone: dict[str, models.Item]) -> None:
+def test_tombstones_know_little(client: Client, token: str, gone: dict[str, models.Item]) -> None:
     """Beyond 5: only what a tombstone knows can be sorted and filtered, so that no deletion is missed."""
     for query in ("filter[label]=x", "sort=label"):
         answer = client.get(f"/api/repo_items?deleted=1&{query}", headers={"access-token": token})
@@ -82,7 +84,7 @@ def test_tombstones_know_little(client: Any, token: str, gone: dict[str, models.
     check_problem(client.get("/api/repo_items?deleted=1"), 401)
 
 
-def test_harvest_without_links_may_be_kept(client: Any, token: str, gone: dict[str, models.Item]) -> None:
+def test_harvest_without_links_may_be_kept(client: Client, token: str, gone: dict[str, models.Item]) -> None:
     """Beyond 5: without link fields the answer has a tag, which a new tombstone changes."""
     path = "/api/repo_items?deleted=1&fields=id,changed"
     headers = {"access-token": token}
@@ -93,7 +95,7 @@ def test_harvest_without_links_may_be_kept(client: Any, token: str, gone: dict[s
     assert client.get(path, headers={**headers, "if-none-match": first["ETag"]}).status_code == 200
 
 
-def test_harvest_formats(client: Any, token: str, gone: dict[str, models.Item]) -> None:
+def test_harvest_formats(client: Client, token: str, gone: dict[str, models.Item]) -> None:
     """Beyond 5: tombstones are rows in every format; few statements for any number of rows."""
     for media_type, rows in (
         ("application/vnd.api+json", lambda body: [one["id"] for one in body["data"]]),
@@ -104,7 +106,7 @@ def test_harvest_formats(client: Any, token: str, gone: dict[str, models.Item]) 
 
 
 def test_harvest_statements(
-    client: Any, token: str, gone: dict[str, models.Item], django_assert_max_num_queries: Any
+    client: Client, token: str, gone: dict[str, models.Item], django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     """Beyond 5: five statements at most, as any listing."""
     harvest(client, token)

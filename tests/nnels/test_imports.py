@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs, errors, jobs
 from core.models import Job, User
@@ -25,6 +27,7 @@ from nnels.formats import folder, metadata, recognise
 from nnels.jobs import catalogue
 from nnels.jobs.importing import store, work
 from nnels.services import files
+from tests import house as servers_of
 from tests.nnels import conftest as house
 from tests.nnels import shelf
 
@@ -58,7 +61,7 @@ def _empty_store(store_is_up: None) -> None:
 
 
 @pytest.fixture
-def store_is_up(running_house: Any) -> None:
+def store_is_up(running_house: servers_of.House) -> None:
     """The store runs."""
 
 
@@ -319,7 +322,7 @@ def test_same_folder_same_bytes(tmp_path: pathlib.Path) -> None:
 # --- the store fails ------------------------------------------------------------------------------------------------
 
 
-def test_store_fails(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+def test_store_fails(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """N48: storage failing mid-file: three tries, no row, no partial blob; the next title is imported."""
     shelf.write(tmp_path, {"a.epub": shelf.simple_epub("A", house.MOBY_UUID.hex), "b.txt": "b"})
     real, tries = blobs.Writer.write, []
@@ -338,7 +341,7 @@ def test_store_fails(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
     assert [entry.key for entry in blobs.keys("nnels/")] == [models.File.objects.get().blob_key]
 
 
-def test_commit_fails(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+def test_commit_fails(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """N48: when the transaction fails the new blobs are deleted."""
     shelf.write(tmp_path, {"a.epub": shelf.simple_epub("A")})
 
@@ -352,7 +355,9 @@ def test_commit_fails(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
     assert not models.Item.objects.exists()
 
 
-def test_failed_return_of_an_earlier_content(tmp_path: pathlib.Path, monkeypatch: Any, client: Any, token: str) -> None:
+def test_failed_return_of_an_earlier_content(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, client: Client, token: str
+) -> None:
     """N54: when an earlier content comes back and its import fails, links issued to it work on."""
     headers = {"access-token": token}
     shelf.write(tmp_path, {"a.txt": "first"})
@@ -380,7 +385,7 @@ def test_failed_return_of_an_earlier_content(tmp_path: pathlib.Path, monkeypatch
     assert not models.RetiredBlob.objects.filter(blob_key=first).exists()
 
 
-def test_ten_failures_end_the_import(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+def test_ten_failures_end_the_import(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """N48: ten titles in a row that the store refuses end the import."""
     shelf.write(tmp_path, {f"{number:02}.txt": f"{number}" for number in range(12)})
 
@@ -396,7 +401,7 @@ def test_ten_failures_end_the_import(tmp_path: pathlib.Path, monkeypatch: Any) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_job(tmp_path: pathlib.Path, settings: Any) -> None:
+def test_job(tmp_path: pathlib.Path, settings: Settings) -> None:
     """N47: the admin's import is a job: one per folder, progress in titles, counts and a report."""
     settings.NNELS_IMPORT_ROOT = str(tmp_path)
     shelf.write(tmp_path / "books", {"a.epub": shelf.simple_epub("A"), "x.xyz": b"?"})
@@ -405,6 +410,7 @@ def test_job(tmp_path: pathlib.Path, settings: Any) -> None:
     assert files.request_import("books", requested_by=user).pk == first.pk
     assert jobs.run_queued() == 1
     first.refresh_from_db()
+    assert first.job_id is not None
     job = Job.objects.get(pk=first.job_id)
     assert (job.state, first.state) == ("succeeded", "succeeded")
     assert (first.created_count, first.rejected_count) == (1, 1)
@@ -418,21 +424,24 @@ def test_job(tmp_path: pathlib.Path, settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_job_is_cancelled_between_titles(tmp_path: pathlib.Path, settings: Any, monkeypatch: Any) -> None:
+def test_job_is_cancelled_between_titles(
+    tmp_path: pathlib.Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """N47: cancel acts between titles; what was committed stays."""
     settings.NNELS_IMPORT_ROOT = str(tmp_path)
     shelf.write(tmp_path / "books", {f"{number}.txt": f"{number}" for number in range(5)})
     user = house.make_user("keeper", is_staff=True)
     made = files.request_import("books", requested_by=user)
-    assert made.job_id is not None
-    attempt = jobs.claim(made.job_id)
+    job_id = made.job_id
+    assert job_id is not None
+    attempt = jobs.claim(job_id)
     assert attempt is not None
     real = store.take
 
     def cancelling(planned: Any, **kwargs: Any) -> Any:
         outcome = real(planned, **kwargs)
         if planned.path == "1.txt":
-            files.cancel_import(made.job_id)
+            files.cancel_import(job_id)
             attempt.beat()
         return outcome
 

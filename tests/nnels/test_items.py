@@ -16,15 +16,19 @@ import botocore.auth
 import botocore.config
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs
 from core.blobs import signing
+from core.embedded.seaweedfs import SeaweedFS
 from core.models import User
 from nnels import checks, models
 from nnels.jobs import catalogue
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 from tests.nnels.test_surface import check_problem
 
 pytestmark = pytest.mark.django_db
@@ -36,11 +40,11 @@ KEYS = [
 ]  # fmt: skip
 
 
-def ask(client: Any, token: str, path: str, **headers: str) -> Any:
+def ask(client: Client, token: str, path: str, **headers: str) -> Any:
     return client.get(f"/api/v1.0/repo_items/{path}", headers={"access-token": token, **headers})
 
 
-def row(client: Any, token: str, path: str = "6804") -> dict[str, Any]:
+def row(client: Client, token: str, path: str = "6804") -> dict[str, Any]:
     response = ask(client, token, path)
     assert response.status_code == 200, response.content
     found: dict[str, Any] = response.json()["data"][0]
@@ -59,7 +63,7 @@ def fetch(url: str, **headers: str) -> tuple[int, bytes, Any]:
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-def test_row(client: Any, token: str) -> None:
+def test_row(client: Client, token: str) -> None:
     """N27: keys, order and types."""
     house.moby(
         files={"txt": b"t", "epub": b"e", "daisy202": b"d"},
@@ -97,7 +101,7 @@ def test_row(client: Any, token: str) -> None:
     assert found["changed"].endswith("Z")
 
 
-def test_end_of_a_link(client: Any, token: str, settings: Any) -> None:
+def test_end_of_a_link(client: Client, token: str, settings: Settings) -> None:
     """N27: `expires_at` is when the store stops answering the link, as long from now as the setting says."""
     house.moby()
     for seconds in (3600, 60):
@@ -112,13 +116,13 @@ def test_end_of_a_link(client: Any, token: str, settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_fine"), [(59, False), (60, True), (604_800, True), (604_801, False)])
-def test_lifetime_of_links_is_checked(settings: Any, seconds: int, is_fine: bool) -> None:
+def test_lifetime_of_links_is_checked(settings: Settings, seconds: int, is_fine: bool) -> None:
     """N33: a lifetime outside of what SigV4 allows stops the start."""
     settings.NNELS_URL_LIFETIME = seconds
     assert [message.id for message in checks.url_lifetime()] == ([] if is_fine else ["nnels.E001"])
 
 
-def test_id_is_a_number(client: Any, token: str) -> None:
+def test_id_is_a_number(client: Client, token: str) -> None:
     """N27: `id` is a number also in lists and after loading by another field."""
     house.moby(files={})
     for path in ("6804", "6804,", f"{house.MOBY_UUID}?loadByFieldName=uuid", "?range=1"):
@@ -127,7 +131,7 @@ def test_id_is_a_number(client: Any, token: str) -> None:
 
 @pytest.mark.parametrize("bad", ["03", "3abc", "-1", "3/extra", "9" * 20, "999999", "0", "%EF%BC%93", "uuid", "%00",
                                  "%FF", "%ED%A0%80", "٣"])  # fmt: skip
-def test_bad_ids(client: Any, token: str, bad: str) -> None:
+def test_bad_ids(client: Client, token: str, bad: str) -> None:
     """N28: bad ids are 422 and said as typed."""
     house.make_item("x", nid=3)
     body = check_problem(ask(client, token, bad), 422)
@@ -137,7 +141,7 @@ def test_bad_ids(client: Any, token: str, bad: str) -> None:
         assert body["title"] == f"The entity ID {bad} does not exist."
 
 
-def test_unpublished(client: Any, token: str, staff: User, log_in: Any, settings: Any) -> None:
+def test_unpublished(client: Client, token: str, staff: User, log_in: LogIn, settings: Settings) -> None:
     """N28: unpublished is 404, by setting 403, for staff 200; deleted is 422."""
     item = house.make_item("Hidden", nid=7, published=False)
     check_problem(ask(client, token, "7"), 404, "Page not found.")
@@ -148,7 +152,7 @@ def test_unpublished(client: Any, token: str, staff: User, log_in: Any, settings
     check_problem(ask(client, token, "7"), 422, "The entity ID 7 does not exist.")
 
 
-def test_look_ups(client: Any, token: str) -> None:
+def test_look_ups(client: Client, token: str) -> None:
     """N29: UUID both ways and in capitals, ISBN-10, label; the lowest nid wins; `self` and Link show the nid."""
     house.moby(files={}, label="Moby-Dick, or, The Whale")
     house.make_item("moby-dick, OR, the whale", nid=9000)
@@ -173,7 +177,7 @@ def test_look_ups(client: Any, token: str) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("isbn", "9780142437247"), ("label", "moby-dick")])
-def test_the_lowest_nid(client: Any, token: str, staff: User, log_in: Any, field: str, value: str) -> None:
+def test_the_lowest_nid(client: Client, token: str, staff: User, log_in: LogIn, field: str, value: str) -> None:
     """N29: of several titles the lowest nid wins, be it published or not."""
     for nid in (7, 8, 9):
         house.make_item("Moby-Dick", nid=nid, isbn=["9780142437247"], published=nid > 7)
@@ -184,7 +188,7 @@ def test_the_lowest_nid(client: Any, token: str, staff: User, log_in: Any, field
     assert ask(client, token, f"{value}?loadByFieldName={field}").json()["data"][0]["id"] == 8
 
 
-def test_bad_look_ups(client: Any, token: str) -> None:
+def test_bad_look_ups(client: Client, token: str) -> None:
     """N29: unknown field 400; no match or malformed 422."""
     title = 'Cannot load an entity using the field "nosuch"'
     check_problem(ask(client, token, "1?loadByFieldName=nosuch"), 400, title)
@@ -193,7 +197,7 @@ def test_bad_look_ups(client: Any, token: str) -> None:
         assert body["title"].endswith(f" by {field} cannot be loaded.")
 
 
-def test_comma_lists(client: Any, token: str, staff: User, log_in: Any) -> None:
+def test_comma_lists(client: Client, token: str, staff: User, log_in: LogIn) -> None:
     """N30: request order, duplicates and blanks dropped, unknown fails all, hidden left out, 50 at most."""
     for nid in (1, 2, 3):
         house.make_item(f"title {nid}", nid=nid, published=nid != 2)
@@ -216,7 +220,7 @@ def test_comma_lists(client: Any, token: str, staff: User, log_in: Any) -> None:
 # --- links ----------------------------------------------------------------------------------------------------------
 
 
-def test_links_are_made_anew(client: Any, token: str, monkeypatch: Any) -> None:
+def test_links_are_made_anew(client: Client, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """N31: GETs a second apart give different links that both work; `no-store`, never 304."""
     house.moby()
     first = ask(client, token, "6804")
@@ -236,7 +240,7 @@ def _later(seconds: float) -> Any:
     return datetime.datetime.fromtimestamp(seconds + 1.5, tz=datetime.UTC)
 
 
-def test_store_refuses_changes(client: Any, token: str, settings: Any) -> None:
+def test_store_refuses_changes(client: Client, token: str, settings: Settings) -> None:
     """N32: an altered key, lifetime, disposition or an expired link is refused by the store; Range works."""
     item = house.moby()
     (url,) = row(client, token)["file_resources"]
@@ -258,7 +262,7 @@ def test_store_refuses_changes(client: Any, token: str, settings: Any) -> None:
     assert fetch(expired)[0] == 403
 
 
-def test_signature_equals_boto3(settings: Any, store: Any) -> None:
+def test_signature_equals_boto3(settings: Settings, store: SeaweedFS) -> None:
     """N33: equal to boto3's: spaces, non-ASCII, both addressings, temporary token, both sides of midnight."""
     midnight = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
     for addressing in ("path", "virtual"):
@@ -292,7 +296,7 @@ def test_signature_equals_boto3(settings: Any, store: Any) -> None:
                 assert ours == theirs
 
 
-def test_downloads(client: Any, token: str) -> None:
+def test_downloads(client: Client, token: str) -> None:
     """N36: size, SHA-256 and a name with accents arrive."""
     house.make_item('L\'été à Québec: ça "va"\r\n', nid=8, isbn=["9780142437247"], files={"txt": "été".encode()})
     (file,) = row(client, token, "8")["files"]
@@ -305,7 +309,7 @@ def test_downloads(client: Any, token: str) -> None:
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-def test_order_of_links(client: Any, token: str) -> None:
+def test_order_of_links(client: Client, token: str) -> None:
     """N36: links follow the order of formats, then parts; a missing file is hidden."""
     codes = ["html", "txt", "brf", "mp3:2", "mp3:1", "pdf", "rtf", "docx", "epub", "daisy3", "daisy202"]
     house.make_item("All", nid=9, files={code: code.encode() for code in codes})
@@ -320,7 +324,7 @@ def test_order_of_links(client: Any, token: str) -> None:
 # --- entitlement and log --------------------------------------------------------------------------------------------
 
 
-def test_entitlement(client: Any, staff: User, reader: User, log_in: Any) -> None:
+def test_entitlement(client: Client, staff: User, reader: User, log_in: LogIn) -> None:
     """N34: unverified gets no link to restricted titles and links to open ones; withdrawal acts at once."""
     house.moby()
     house.make_item("Open", nid=5, rights="open", files={"txt": b"x"})
@@ -343,7 +347,7 @@ def test_entitlement(client: Any, staff: User, reader: User, log_in: Any) -> Non
     assert row(client, token)["file_resources"] == []
 
 
-def test_issues_are_logged(client: Any, token: str, reader: User) -> None:
+def test_issues_are_logged(client: Client, token: str, reader: User) -> None:
     """N35: one row per item and answer, none for HEAD, none without links; only a part of the address is kept."""
     house.moby(files={"epub": b"e", "txt": b"t"})
     house.make_item("Bare", nid=5)
@@ -364,7 +368,7 @@ def test_issues_are_logged(client: Any, token: str, reader: User) -> None:
     assert models.UrlIssue.objects.latest("id").ip_prefix == "2001:db8:1::/48"
 
 
-def test_no_log_no_links(client: Any, token: str) -> None:
+def test_no_log_no_links(client: Client, token: str) -> None:
     """N35: when the issue cannot be logged the answer is 503 without a link."""
     house.moby()
     with connection.cursor() as cursor:
@@ -378,7 +382,7 @@ def test_no_log_no_links(client: Any, token: str) -> None:
 # --- caching --------------------------------------------------------------------------------------------------------
 
 
-def test_metadata_may_be_kept(client: Any, token: str) -> None:
+def test_metadata_may_be_kept(client: Client, token: str) -> None:
     """N37: with `fields` free of links: weak ETag, Last-Modified, 304, and a new tag after an edit."""
     item = house.moby()
     path = "6804?fields=label,id,nosuch"
@@ -400,7 +404,7 @@ def test_metadata_may_be_kept(client: Any, token: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["6804,1?fields=label,id", "?fields=label,id&range=2", "?fields=id&facets=languages"])
-def test_lists_of_metadata_may_be_kept(client: Any, token: str, path: str) -> None:
+def test_lists_of_metadata_may_be_kept(client: Client, token: str, path: str) -> None:
     """N37: comma lists and listings without links have a tag too; it follows edits, new titles and departures."""
     house.moby()
     other = house.make_item("Typee", nid=1)
@@ -421,7 +425,7 @@ def test_lists_of_metadata_may_be_kept(client: Any, token: str, path: str) -> No
     assert ask(client, token, path, **{"if-none-match": first["ETag"]}).status_code == 200
 
 
-def test_fields_with_links(client: Any, token: str) -> None:
+def test_fields_with_links(client: Client, token: str) -> None:
     """N37: fields that hold links are never kept."""
     house.moby()
     response = ask(client, token, "6804?fields=file_resources,id", **{"if-none-match": "*"})
@@ -431,13 +435,13 @@ def test_fields_with_links(client: Any, token: str) -> None:
     assert response["Vary"] == "Accept, Authorization, access-token, Origin, X-API-Version"
 
 
-def statements(client: Any, path: str, token: str, **headers: str) -> int:
+def statements(client: Client, path: str, token: str, **headers: str) -> int:
     with CaptureQueriesContext(connection) as captured:
         client.get(path, headers={"access-token": token, **headers})
     return len(captured)
 
 
-def test_statements(client: Any, token: str) -> None:
+def test_statements(client: Client, token: str) -> None:
     """N53: statements per request stay within section 9's counts whatever the number of rows."""
     house.moby(files={code: code.encode() for code in ("epub", "txt", "brf", "pdf")})
     for number in range(30):

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.test import Client
+from pytest_django import Settings
 
 from nnels.formats import text
 from nnels.jobs import catalogue
@@ -47,25 +49,25 @@ def shelf(db: None) -> None:
         )
 
 
-def page(client: Any, token: str, query: str = "") -> dict[str, Any]:
+def page(client: Client, token: str, query: str = "") -> dict[str, Any]:
     response = client.get(f"/api/v1.0/repo_items/?{query}", headers={"access-token": token})
     assert response.status_code == 200, (query, response.content)
     body: dict[str, Any] = response.json()
     return body
 
 
-def ids(client: Any, token: str, query: str = "") -> list[int]:
+def ids(client: Client, token: str, query: str = "") -> list[int]:
     return [row["id"] for row in page(client, token, query)["data"]]
 
 
-def filtered(client: Any, token: str, field: str, value: str, operator: str | None = None) -> list[int]:
+def filtered(client: Client, token: str, field: str, value: str, operator: str | None = None) -> list[int]:
     pairs = {f"filter[{field}]": value}
     if operator:
         pairs = {f"filter[{field}][value]": value, f"filter[{field}][operator]": operator}
     return ids(client, token, urlencode(pairs))
 
 
-def test_first_page(client: Any, token: str, shelf: None) -> None:
+def test_first_page(client: Client, token: str, shelf: None) -> None:
     """N5: published items by id; root `self first last`, string `links`, no previous on the first page."""
     body = page(client, token, "range=4&x=1")
     assert [row["id"] for row in body["data"]] == [10, 20, 30, 40]
@@ -87,7 +89,7 @@ def test_first_page(client: Any, token: str, shelf: None) -> None:
     assert "next" not in page(client, token, "range=4&page=3")
 
 
-def test_following_links(client: Any, token: str, shelf: None) -> None:
+def test_following_links(client: Client, token: str, shelf: None) -> None:
     """N6: `next` yields every published item once, `previous` likewise, whatever the range."""
     expected = [number * 10 for number in range(1, 12)]
     for size in (1, 3, 7, 50):
@@ -108,7 +110,7 @@ def test_following_links(client: Any, token: str, shelf: None) -> None:
         assert [one for some in back for one in some] == expected
 
 
-def test_anchors_follow_changes(client: Any, token: str) -> None:
+def test_anchors_follow_changes(client: Client, token: str) -> None:
     """N6: cached counts and anchors follow every change of the published set."""
     items = [house.make_item(f"t{number}") for number in range(120)]
     assert page(client, token, "range=7&page=9")["count"] == 120
@@ -121,14 +123,14 @@ def test_anchors_follow_changes(client: Any, token: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "abc", "1.5", "", "٣", " 1"])
-def test_bad_range_and_page(client: Any, token: str, bad: str) -> None:
+def test_bad_range_and_page(client: Client, token: str, bad: str) -> None:
     """N38: range and page must be whole numbers from 1."""
     for name, title in (("range", RANGE), ("page[size]", RANGE), ("page", PAGE), ("page[number]", PAGE)):
         query = urlencode({name: bad})
         check_problem(client.get(f"/api/repo_items?{query}", headers={"access-token": token}), 400, title)
 
 
-def test_range_and_page(client: Any, token: str, shelf: None, settings: Any) -> None:
+def test_range_and_page(client: Client, token: str, shelf: None, settings: Settings) -> None:
     """N38: the cap is silent, `page[…]` wins, the last of repeated parameters wins, far pages are empty."""
     assert page(client, token, "range=1000000")["links"]["self"].endswith("range=50")
     settings.NNELS_RANGE = 5
@@ -146,7 +148,7 @@ def test_range_and_page(client: Any, token: str, shelf: None, settings: Any) -> 
     assert empty["last"]["href"].endswith("page=1&range=5")
 
 
-def test_sorts(client: Any, token: str, shelf: None) -> None:
+def test_sorts(client: Client, token: str, shelf: None) -> None:
     """N38: every sortable field, both directions, nulls last, ties by id; others are 400."""
     rows = page(client, token)["data"]
     by_label = sorted(rows, key=lambda row: (text.plain(row["label"]), row["id"]))
@@ -181,13 +183,13 @@ def test_sorts(client: Any, token: str, shelf: None) -> None:
         ("filter[id][operator]=IN" + "&filter[id][value][]=1" * 101, "The filter id is malformed."),
     ],
 )  # fmt: skip
-def test_bad_filters(client: Any, token: str, query: str, title: str) -> None:
+def test_bad_filters(client: Client, token: str, query: str, title: str) -> None:
     """N38: unknown and malformed filters are 400; malformed ones say why."""
     body = check_problem(client.get(f"/api/repo_items?{query}", headers={"access-token": token}), 400, title)
     assert ("errors" in body) == title.endswith("malformed.")
 
 
-def test_bad_operator(client: Any, token: str) -> None:
+def test_bad_operator(client: Client, token: str) -> None:
     """N38: another operator is 400 with the list of those there are."""
     query = "filter[label][value]=a&filter[label][operator]=REGEXP"
     check_problem(
@@ -200,7 +202,7 @@ def test_bad_operator(client: Any, token: str) -> None:
     assert client.get(f"/api/repo_items?{many}", headers={"access-token": token}).status_code == 400
 
 
-def test_most_filters(client: Any, token: str, shelf: None) -> None:
+def test_most_filters(client: Client, token: str, shelf: None) -> None:
     """N38: twenty filters and a hundred values are taken, one more is not."""
     for count, status in ((20, 200), (21, 400)):
         pairs = "&".join(f"filter[label][value][{n}]=e&filter[label][operator][{n}]=CONTAINS" for n in range(count))
@@ -217,7 +219,7 @@ ODD = ("%00", "%FF", "%ED%A0%80", "%0A", "%E2%82%AC", "%F0%9F%90%8B", "'%22%5C",
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_bytes_in_parameters(client: Any, token: str, shelf: None, odd: str) -> None:
+def test_odd_bytes_in_parameters(client: Client, token: str, shelf: None, odd: str) -> None:
     """N38: NUL, bytes that are not UTF-8, halves of surrogate pairs and signs in any parameter break nothing."""
     for query in (
         f"filter[label]={odd}", f"filter[creators][value]={odd}&filter[creators][operator]=CONTAINS",
@@ -234,7 +236,7 @@ def test_odd_bytes_in_parameters(client: Any, token: str, shelf: None, odd: str)
         assert answer.status_code in (400, 422), (field, answer.content)
 
 
-def test_text_filters(client: Any, token: str, shelf: None) -> None:
+def test_text_filters(client: Client, token: str, shelf: None) -> None:
     """N39: text ignores case and accents; wildcards only in LIKE."""
     assert filtered(client, token, "label", "ete 6") == filtered(client, token, "label", "ÉTÉ 6") == [60]
     assert filtered(client, token, "label", "ete", "STARTS_WITH") == [10, 60, 70]
@@ -257,7 +259,7 @@ def test_text_filters(client: Any, token: str, shelf: None) -> None:
     assert filtered(client, token, "uuid", page(client, token)["data"][2]["uuid"].upper()) == [30]
 
 
-def test_list_filters(client: Any, token: str, shelf: None) -> None:
+def test_list_filters(client: Client, token: str, shelf: None) -> None:
     """N39: on lists a positive operator needs one matching value, a negative one none; fre = fra = fr."""
     french = filtered(client, token, "languages", "fra")
     assert french == [10, 40, 70, 100]
@@ -274,7 +276,7 @@ def test_list_filters(client: Any, token: str, shelf: None) -> None:
     assert filtered(client, token, "subjects", "ocean") == [20, 50, 80, 110]
 
 
-def test_date_filters(client: Any, token: str, shelf: None) -> None:
+def test_date_filters(client: Client, token: str, shelf: None) -> None:
     """N39: on dates `=` means within that period."""
     assert filtered(client, token, "published_date", "1851") == [10, 20, 60, 70, 80]
     assert filtered(client, token, "published_date", "1851-05") == [10, 20, 70, 80]
@@ -288,7 +290,7 @@ def test_date_filters(client: Any, token: str, shelf: None) -> None:
     assert 10 in filtered(client, token, "changed", changed)
 
 
-def test_filters_are_anded(client: Any, token: str, shelf: None) -> None:
+def test_filters_are_anded(client: Client, token: str, shelf: None) -> None:
     """N38: filters of several fields, and several conditions of one, are ANDed; unknown parameters are ignored."""
     assert ids(client, token, "filter[languages]=fr&filter[rights]=open&whatever=1") == [40, 100]
     query = urlencode({
@@ -298,7 +300,7 @@ def test_filters_are_anded(client: Any, token: str, shelf: None) -> None:
     assert ids(client, token, query) == [30, 40, 50]
 
 
-def test_count_equals_rows(client: Any, token: str, shelf: None) -> None:
+def test_count_equals_rows(client: Client, token: str, shelf: None) -> None:
     """N38: `count` equals the rows paged for 20 random filters."""
     chance = random.Random(6804)
     choices = {

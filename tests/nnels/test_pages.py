@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.test import Client
 
 from core.models import User
 from nnels import models
@@ -24,7 +25,7 @@ def text(response: Any) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
 
 
-def test_search(client: Any) -> None:
+def test_search(client: Client) -> None:
     """Beyond 7: anybody searches published titles, by keyword, language and format; no signed link is on a page."""
     house.moby()
     house.make_item("Une baleine", nid=2, languages=["fra"], files={"txt": b"x"})
@@ -45,13 +46,13 @@ def test_search(client: Any) -> None:
     assert "<script" not in hostile.content.decode()
 
 
-def test_links_repeat_no_credential(client: Any) -> None:
+def test_links_repeat_no_credential(client: Client) -> None:
     """N16: what is no part of a search is in no link of a page."""
     for path in ("/nnels/?q=x&access_token=secret", "/nnels/titles/1?access-token=secret&x=secret"):
         assert "secret" not in client.get(path).content.decode()
 
 
-def test_paging(client: Any) -> None:
+def test_paging(client: Client) -> None:
     """Beyond 7: every title is on exactly one page, and links keep the search."""
     for number in range(45):
         house.make_item(f"Roman {number:02}", files={})
@@ -66,7 +67,7 @@ def test_paging(client: Any) -> None:
     assert "Page 3 of 3" in text(client.get("/nnels/?q=roman&page=999"))
 
 
-def test_nothing_found(client: Any) -> None:
+def test_nothing_found(client: Client) -> None:
     """Beyond 7: without a hit the page says what resembles the words; too many words are a form error."""
     house.moby()
     page = client.get("/nnels/?q=mobby")
@@ -79,7 +80,7 @@ def test_nothing_found(client: Any) -> None:
         assert 'aria-invalid="true"' in refused.content.decode()
 
 
-def test_languages(client: Any) -> None:
+def test_languages(client: Client) -> None:
     """Beyond 7: French and English by Accept-Language, and a switch that is remembered."""
     house.moby()
     path = "/nnels/titles/6804"
@@ -115,7 +116,7 @@ def test_no_word_is_missing() -> None:
     assert wording.language_name("tlh", "fr") == wording.language_name("tlh", "en")
 
 
-def test_title(client: Any) -> None:
+def test_title(client: Client) -> None:
     """Beyond 7: a title says what it is and how it can be read; others' scripts are marked; hidden ones are 404."""
     house.moby(
         label="בראשית",
@@ -149,7 +150,7 @@ def test_title(client: Any) -> None:
         assert "Cette page n’existe pas" in text(missing)
 
 
-def test_files(client: Any, reader: User) -> None:
+def test_files(client: Client, reader: User) -> None:
     """Beyond 7: verified readers get a fresh, logged link; others are told why not, and nothing is logged."""
     item = house.moby(files={"txt": b"one", "txt:2": b"two", "epub": b"book"})
     path = f"/nnels/titles/{item.pk}"
@@ -177,7 +178,7 @@ def test_files(client: Any, reader: User) -> None:
     assert client.get(f"{path}/files/epub").status_code == 403, "withdrawal acts at once"
 
 
-def test_open_title(client: Any) -> None:
+def test_open_title(client: Client) -> None:
     """Beyond 7: an open title is for every account."""
     house.moby(rights="open")
     client.force_login(house.make_user("anybody"))
@@ -185,7 +186,7 @@ def test_open_title(client: Any) -> None:
     assert client.get("/nnels/titles/6804/files/epub").status_code == 303
 
 
-def test_slow_database(client: Any, monkeypatch: Any) -> None:
+def test_slow_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond 7: a statement that takes too long is a page that says so."""
 
     def fail(*_args: Any, **_kwargs: Any) -> None:
@@ -197,7 +198,7 @@ def test_slow_database(client: Any, monkeypatch: Any) -> None:
     assert "Veuillez réessayer" in text(answer)
 
 
-def test_verbs(client: Any) -> None:
+def test_verbs(client: Client) -> None:
     """Beyond 7: pages are read only; both slash forms answer without a redirect."""
     house.moby()
     for path in ("/nnels", "/nnels/", "/nnels/titles/6804", "/nnels/titles/6804/"):

@@ -9,12 +9,15 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.test import Client
+from pytest_django import Settings
 
 from core import errors
 from core.models import User
 from nnels.formats import text
 from nnels.selectors import listing, search
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 from tests.nnels.test_surface import check_problem
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +35,7 @@ def shelf(db: None) -> None:
     house.make_item("Plain whales of the sea", nid=7)
 
 
-def find(client: Any, token: str, keywords: str, query: str = "") -> list[int]:
+def find(client: Client, token: str, keywords: str, query: str = "") -> list[int]:
     response = client.get(f"/api/basic_search/{keywords}?{query}", headers={"access-token": token})
     assert response.status_code == 200, (keywords, response.content)
     return [row["id"] for row in response.json()["data"]]
@@ -47,18 +50,18 @@ def find(client: Any, token: str, keywords: str, query: str = "") -> list[int]:
         ("melville", 6804),
     ],
 )  # fmt: skip
-def test_words(client: Any, token: str, shelf: None, keywords: str, nid: int) -> None:
+def test_words(client: Client, token: str, shelf: None, keywords: str, nid: int) -> None:
     """N40: accents, inflections of both languages, authors with inflected words, Japanese, hyphens."""
     assert nid in find(client, token, keywords)
 
 
-def test_author_and_inflected_title_word(client: Any, token: str, shelf: None) -> None:
+def test_author_and_inflected_title_word(client: Client, token: str, shelf: None) -> None:
     """N40: an author with an inflected title word finds the title."""
     house.make_item("The Whale", nid=50, creators=["Melville, Herman"])
     assert 50 in find(client, token, "melville+whales")
 
 
-def test_operators(client: Any, token: str, shelf: None) -> None:
+def test_operators(client: Client, token: str, shelf: None) -> None:
     """N41: phrase, or, exclusion."""
     assert find(client, token, quote('"killer whales"')) == [2]
     assert find(client, token, quote('"whales killer"')) == []
@@ -83,14 +86,14 @@ def test_stop_word_with_exclusion_does_not_scan(shelf: None) -> None:
     assert "the" in with_positive
 
 
-def test_only_exclusions(client: Any, token: str, shelf: None) -> None:
+def test_only_exclusions(client: Client, token: str, shelf: None) -> None:
     """N41: only exclusions or punctuation find nothing."""
     for keywords in ("-whale", quote('-"white whale"'), "-whale+-moby", "%21%3F", "...", "-", "%F0%9F%90%8B",
                      "'%25_%5C", "%3A*%26%7C!()", quote('"')):  # fmt: skip
         assert find(client, token, keywords) == []
 
 
-def test_longest_keywords(client: Any, token: str) -> None:
+def test_longest_keywords(client: Client, token: str) -> None:
     """N42: 500 characters and 32 terms are looked for, with a slash at the end as well; `or` and `-` are no terms."""
     terms = [f"w{number}" for number in range(33)]
     fits = ["x" * 500, "+".join(terms[:32]), "+or+".join(terms[:32]), "+-".join(terms[:32])]
@@ -105,12 +108,12 @@ def test_longest_keywords(client: Any, token: str) -> None:
 
 @pytest.mark.parametrize("isbn", ["9780142437247", "978-0-14-243724-7", "0142437247", "0-14-243724-7",
                                   "ISBN+0142437247", "978%200%2014%20243724%207"])  # fmt: skip
-def test_isbn(client: Any, token: str, shelf: None, isbn: str) -> None:
+def test_isbn(client: Client, token: str, shelf: None, isbn: str) -> None:
     """N42: a lone ISBN in any form is an equality look-up."""
     assert find(client, token, isbn) == [6804]
 
 
-def test_bad_keywords(client: Any, token: str) -> None:
+def test_bad_keywords(client: Client, token: str) -> None:
     """N42: no keywords and too long ones are 400, NUL is 400, invalid UTF-8 is no error."""
     for path in ("/api/basic_search", "/api/basic_search/", "/api/basic_search/%20"):
         check_problem(client.get(path, headers={"access-token": token}), 400, "Search keywords are required.")
@@ -144,7 +147,7 @@ def test_noise(shelf: None) -> None:
         search.find(query, asked)
 
 
-def test_rows(client: Any, shelf: None, reader: User, log_in: Any) -> None:
+def test_rows(client: Client, shelf: None, reader: User, log_in: LogIn) -> None:
     """N43: flat rows, integer count, links that keep the keywords, no signed link; by Basic and by token."""
     for headers in (
         {"authorization": house.basic("test-account", "notReal")},
@@ -168,7 +171,7 @@ def test_rows(client: Any, shelf: None, reader: User, log_in: Any) -> None:
     assert client.get("/api/basic_search/moby").status_code == 401
 
 
-def test_pages_are_confirmed(client: Any, token: str, shelf: None) -> None:
+def test_pages_are_confirmed(client: Client, token: str, shelf: None) -> None:
     """N43: a page of hits may be kept by its reader and is confirmed by its tag until it changes."""
     headers = {"access-token": token}
     first = client.get("/api/basic_search/whales", headers=headers)
@@ -181,7 +184,7 @@ def test_pages_are_confirmed(client: Any, token: str, shelf: None) -> None:
     assert again["ETag"] != first["ETag"]
 
 
-def test_order_and_paging(client: Any, token: str, shelf: None) -> None:
+def test_order_and_paging(client: Client, token: str, shelf: None) -> None:
     """N43: relevance descending, then id; sort, filter, range, page and fields work as in listings."""
     body = client.get("/api/basic_search/whale", headers={"access-token": token}).json()
     ranks = [row["relevance"] for row in body["data"]]
@@ -198,7 +201,7 @@ def test_order_and_paging(client: Any, token: str, shelf: None) -> None:
     check_problem(client.get("/api/basic_search/x?sort=nosuch", headers={"access-token": token}), 400)
 
 
-def test_exact_title_first(client: Any, token: str, shelf: None, settings: Any) -> None:
+def test_exact_title_first(client: Client, token: str, shelf: None, settings: Settings) -> None:
     """N43: an exact title leads, also where hits are too many to be ranked."""
     for number in range(12):
         house.make_item(f"Whale whale whale {number}", nid=100 + number)
@@ -210,7 +213,7 @@ def test_exact_title_first(client: Any, token: str, shelf: None, settings: Any) 
     assert found[1:] == sorted(found[1:])
 
 
-def test_suggestions(client: Any, token: str, shelf: None) -> None:
+def test_suggestions(client: Client, token: str, shelf: None) -> None:
     """N43: `?suggest=` gives titles and creators that begin with or resemble the text; a search without hits too."""
     headers = {"access-token": token}
 

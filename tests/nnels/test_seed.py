@@ -7,15 +7,17 @@ import pathlib
 import shutil
 import subprocess
 import zipfile
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
+from pytest_django import Settings
 
 from core import blobs
 from nnels import models
 from nnels.formats import epub
 from nnels.seed import build, library, synthetic
+from tests import house as servers_of
 from tests.nnels import conftest as house
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +29,7 @@ def seed(*args: str) -> str:
     return out.getvalue()
 
 
-def test_seed_twice(client: Any, settings: Any, running_house: Any) -> None:
+def test_seed_twice(client: Client, settings: Settings, running_house: servers_of.House) -> None:
     """N49: twice gives the same items and bytes; the document's examples work."""
     settings.DEBUG = True
     assert seed("--demo-accounts").startswith(f"{len(library.WORKS)} created, 0 updated, 0 unchanged")
@@ -52,7 +54,7 @@ def test_seed_twice(client: Any, settings: Any, running_house: Any) -> None:
     assert house.make_item("next").pk > 6804
 
 
-def test_library_is_varied(running_house: Any) -> None:
+def test_library_is_varied(running_house: servers_of.House) -> None:
     """N49: ten languages, right-to-left ones too, some hidden, some open, several formats."""
     languages = {work.language for work in library.WORKS}
     assert {"eng", "fra", "spa", "deu", "por", "rus", "ell", "jpn", "ara", "heb"} <= languages
@@ -129,13 +131,13 @@ def test_the_checker_finds_faults(tmp_path: pathlib.Path) -> None:
     assert "blink" in verdict
 
 
-def test_accounts_need_debug(running_house: Any) -> None:
+def test_accounts_need_debug(running_house: servers_of.House) -> None:
     """N49: accounts with public passwords are made only with DEBUG."""
     with pytest.raises(CommandError):
         seed("--demo-accounts")
 
 
-def test_bulk(client: Any, token: str, running_house: Any, monkeypatch: Any) -> None:
+def test_bulk(client: Client, token: str, running_house: servers_of.House, monkeypatch: pytest.MonkeyPatch) -> None:
     """N49: synthetic titles share a few blobs, are searchable, the same on every run, and can be topped up."""
     monkeypatch.setattr(synthetic, "BATCH", 100)
     assert "210 synthetic" in seed("--items", "210")

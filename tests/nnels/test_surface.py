@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.test import Client
 from django.urls import Resolver404, resolve
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from core.models import User
 from nnels.services import reading
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +39,7 @@ def check_problem(response: Any, status: int, title: str | None = None) -> dict[
 SECTION = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
 
 
-def test_each_problem(client: Any, token: str, settings: Any, monkeypatch: Any) -> None:
+def test_each_problem(client: Client, token: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """N2: type and detail of the problem of every status; what failed inside is not told."""
     house.moby(files={})
     me = {"access-token": token}
@@ -92,7 +95,7 @@ def test_each_problem(client: Any, token: str, settings: Any, monkeypatch: Any) 
         (["/api/basic_search/moby", "/api/v1/basic_search/moby", "/api/v1.1/basic_search/moby"], "v1.1"),
     ],
 )  # fmt: skip
-def test_spellings(client: Any, token: str, spellings: list[str], version: str) -> None:
+def test_spellings(client: Client, token: str, spellings: list[str], version: str) -> None:
     """N1: both slash forms and all spellings answer identically, none by redirect, with the version used."""
     house.moby(files={})
     answers = []
@@ -105,7 +108,7 @@ def test_spellings(client: Any, token: str, spellings: list[str], version: str) 
     assert len(set(answers)) == 1
 
 
-def test_alias_of_tokens(client: Any, reader: User, log_in: Any) -> None:
+def test_alias_of_tokens(client: Client, reader: User, log_in: LogIn) -> None:
     """N1: the token resources have their aliases under v1.0."""
     first = log_in()
     for path in ("/api/v1.0/login-token", "/api/login-token/", "/api/v1.0/login-token/", "/api/v1/login-token"):
@@ -117,7 +120,7 @@ def test_alias_of_tokens(client: Any, reader: User, log_in: Any) -> None:
 
 
 @pytest.mark.parametrize("header", ["v1.1", "1.1", "v1", "1"])
-def test_version_by_header(client: Any, header: str) -> None:
+def test_version_by_header(client: Client, header: str) -> None:
     """N1: without a version in the path the header names it."""
     response = client.get("/api/users/me", headers={"x-api-version": header})
     assert response["X-API-Version"] == "v1.1"
@@ -129,13 +132,13 @@ def test_version_by_header(client: Any, header: str) -> None:
     ["/api/v1.7/repo_items", "/api/v1.1/repo_items", "/api/v0.5/repo_items", "/api/v1.0/basic_search/x", "/api/nope",
      "/api/v1.0", "/api/v1.0/", "/api/v1.1/login-token", "/api/users/me/x", "/api/repo_items_x", "/api/%0A"],
 )  # fmt: skip
-def test_unknown_paths(client: Any, path: str) -> None:
+def test_unknown_paths(client: Client, path: str) -> None:
     """N2: an unserved version and an unknown path are the same 404."""
     check_problem(client.get(path), 404, "Invalid URL path.")
     assert client.post(path).status_code == 404
 
 
-def test_version_header_refused(client: Any) -> None:
+def test_version_header_refused(client: Client) -> None:
     """N2: an unserved version in the header is 404, a malformed one 403."""
     check_problem(client.get("/api/users/me", headers={"x-api-version": "9.9"}), 404, "Invalid URL path.")
     for malformed in ("one", "1.0.0", "", "v", "1.x"):
@@ -159,12 +162,12 @@ def test_others_paths(path: str) -> None:
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
-def get(client: Any, token: str, path: str, accept: str | None) -> Any:
+def get(client: Client, token: str, path: str, accept: str | None) -> Any:
     headers = {"access-token": token} | ({"accept": accept} if accept is not None else {})
     return client.get(path, headers=headers)
 
 
-def test_simple_json(client: Any, token: str) -> None:
+def test_simple_json(client: Client, token: str) -> None:
     """N4: no Accept, */* anywhere and application/json are simple JSON, UTF-8 unescaped."""
     house.make_item("Un été", nid=5)
     for accept in (None, "", "*/*", "text/html, application/vnd.api+json, */*;q=0.1", "application/json"):
@@ -174,7 +177,7 @@ def test_simple_json(client: Any, token: str) -> None:
         assert "Un été".encode() in response.content
 
 
-def test_json_api(client: Any, token: str) -> None:
+def test_json_api(client: Client, token: str) -> None:
     """N4: JSON:API."""
     house.moby(files={})
     one = get(client, token, "/api/repo_items/6804", "application/vnd.api+json")
@@ -202,7 +205,7 @@ def test_json_api(client: Any, token: str) -> None:
         ("/api/basic_search/moby?suggest=5", ["http://testserver/api/v1.0/repo_items/6804"]),
     ],
 )
-def test_json_api_ids(client: Any, token: str, reader: User, path: str, ids: list[str]) -> None:
+def test_json_api_ids(client: Client, token: str, reader: User, path: str, ids: list[str]) -> None:
     """N4: each JSON:API resource has its own id, whatever `fields` keeps of its attributes."""
     house.moby(files={})
     data = get(client, token, path, "application/vnd.api+json").json()["data"]
@@ -213,7 +216,7 @@ def test_json_api_ids(client: Any, token: str, reader: User, path: str, ids: lis
     assert client.get("/api/users/me?fields=id").json()["data"] == [{"id": 0}]
 
 
-def test_hal(client: Any, token: str) -> None:
+def test_hal(client: Client, token: str) -> None:
     """N4: HAL."""
     house.moby(files={})
     one = get(client, token, "/api/repo_items/6804", "application/hal+json")
@@ -226,7 +229,7 @@ def test_hal(client: Any, token: str) -> None:
     assert many["_links"]["curies"][0]["name"] == "hal"
 
 
-def test_single(client: Any, token: str) -> None:
+def test_single(client: Client, token: str) -> None:
     """N4: single is the first row, bare."""
     house.moby(files={})
     house.make_item("Typee")
@@ -236,14 +239,14 @@ def test_single(client: Any, token: str) -> None:
         assert response.json()["id"] == 6804
 
 
-def test_quality_counts(client: Any, token: str) -> None:
+def test_quality_counts(client: Client, token: str) -> None:
     """N4: q decides, q=0 excludes."""
     house.moby(files={})
     accept = "application/hal+json;q=0.4, application/vnd.api+json;q=0.9, application/json;q=0"
     assert get(client, token, "/api/repo_items/6804", accept)["Content-Type"].startswith("application/vnd.api+json")
 
 
-def test_not_acceptable(client: Any, token: str) -> None:
+def test_not_acceptable(client: Client, token: str) -> None:
     """N4: text/html alone is 406, also for OPTIONS-less resources; OPTIONS and problems ignore Accept."""
     for path in ("/api/repo_items/6804", "/api/repo_items", "/api", "/api/users/me", "/api/basic_search/x"):
         title = "None of the available formats matches the Accept header."
@@ -252,7 +255,7 @@ def test_not_acceptable(client: Any, token: str) -> None:
     check_problem(client.get("/api/nope", headers={"accept": "text/html"}), 404)
 
 
-def test_default_format(client: Any, token: str, settings: Any) -> None:
+def test_default_format(client: Client, token: str, settings: Settings) -> None:
     """N4: the setting flips the default; application/json stays simple."""
     settings.NNELS_DEFAULT_FORMAT = "json_api"
     house.moby(files={})
@@ -267,7 +270,7 @@ def test_default_format(client: Any, token: str, settings: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/api", "/api/users/me", "/api/users/117", "/api/repo_items", "/api/repo_items/6804",
                                   "/api/basic_search/moby", "/repo-items/6804", "/api/repo_items/999999"])  # fmt: skip
-def test_head(client: Any, token: str, path: str) -> None:
+def test_head(client: Client, token: str, path: str) -> None:
     """N7: HEAD has GET's status and headers and no body."""
     house.moby(files={})
     headers = {"access-token": token}
@@ -278,7 +281,7 @@ def test_head(client: Any, token: str, path: str) -> None:
     assert {k: v for k, v in head.items() if k not in different} == {k: v for k, v in got.items() if k not in different}
 
 
-def test_head_of_tokens(client: Any, reader: User, log_in: Any) -> None:
+def test_head_of_tokens(client: Client, reader: User, log_in: LogIn) -> None:
     """N7: HEAD on token resources is 400 and has no effect."""
     pair = log_in()
     basic = {"authorization": house.basic("test-account", "notReal")}
@@ -289,7 +292,7 @@ def test_head_of_tokens(client: Any, reader: User, log_in: Any) -> None:
 
 
 @pytest.mark.parametrize("verb", ["post", "put", "patch", "delete"])
-def test_other_verbs(client: Any, verb: str) -> None:
+def test_other_verbs(client: Client, verb: str) -> None:
     """N8: other verbs are 400 with Allow."""
     for path in ("/api", "/api/users/me", "/api/repo_items/3", "/api/repo_items", "/api/basic_search/x"):
         response = getattr(client, verb)(path)
@@ -303,7 +306,7 @@ def test_other_verbs(client: Any, verb: str) -> None:
         assert (refused.status_code, refused["Allow"]) == (400, "GET, OPTIONS")
 
 
-def test_override(client: Any, token: str) -> None:
+def test_override(client: Client, token: str) -> None:
     """N8: a POST may be overridden to GET, HEAD or OPTIONS and to nothing else."""
     house.moby(files={})
     path, headers = "/api/repo_items/6804", {"access-token": token}
@@ -321,7 +324,7 @@ def test_override(client: Any, token: str) -> None:
 # --- discovery ------------------------------------------------------------------------------------------------------
 
 
-def test_discovery(client: Any, token: str) -> None:
+def test_discovery(client: Client, token: str) -> None:
     """N22: five rows for everybody, `?all=1` six, by name; sort and filter work, page and range are ignored."""
     for headers in ({}, {"access-token": token}, {"authorization": "Basic !!!"}):
         body = client.get("/api", headers=headers).json()
@@ -343,7 +346,7 @@ def test_discovery(client: Any, token: str) -> None:
     check_problem(client.get("/api?filter[nosuch]=1"), 400, "The filter nosuch is not allowed for this path.")
 
 
-def test_discovery_is_cacheable(client: Any) -> None:
+def test_discovery_is_cacheable(client: Client) -> None:
     """N22: the list may be kept and is confirmed by its tag."""
     response = client.get("/api")
     assert response["Cache-Control"] == "public, max-age=300"
@@ -389,7 +392,9 @@ SEED_ITEMS = """{"label":{"info":{"label":"Label","description":"The label of th
         ("/api/repo_items", SEED_ITEMS, "/api/v1.0/repo_items"),
     ],
 )
-def test_options(client: Any, path: str, seed: str, href: str, django_assert_num_queries: Any) -> None:
+def test_options(
+    client: Client, path: str, seed: str, href: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     """N23: OPTIONS is deep-equal to the published structure in key order, without credential or query."""
     with django_assert_num_queries(0):
         response = client.options(path)
@@ -399,7 +404,9 @@ def test_options(client: Any, path: str, seed: str, href: str, django_assert_num
     assert response["Link"] == f'<http://testserver{href}?all=1>; rel="describedby"'
 
 
-def test_options_of_me(client: Any, token: str, reader: User, django_assert_num_queries: Any) -> None:
+def test_options_of_me(
+    client: Client, token: str, reader: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     """N23: with a token `users/me` names the account."""
     client.get("/api/users/me", headers={"access-token": token})
     with django_assert_num_queries(1):
@@ -407,7 +414,7 @@ def test_options_of_me(client: Any, token: str, reader: User, django_assert_num_
     assert body["self"]["href"] == f"http://testserver/api/v1.0/users/{reader.pk}"
 
 
-def test_options_all(client: Any) -> None:
+def test_options_all(client: Client) -> None:
     """N23: `?all=1` appends what was added, languages with their labels; search and discovery describe themselves."""
     fields = client.options("/api/repo_items?all=1").json()["data"][0]
     published = list(json.loads(SEED_ITEMS))
@@ -420,7 +427,7 @@ def test_options_all(client: Any) -> None:
     assert "majorVersion" in client.options("/api").json()["data"][0]
 
 
-def test_preflight(client: Any) -> None:
+def test_preflight(client: Client) -> None:
     """N24: a browser's preflight passes, and every answer may be read across origins."""
     response = client.options(
         "/api/repo_items/6804",
@@ -442,7 +449,7 @@ def test_preflight(client: Any) -> None:
             assert name in answer["Access-Control-Expose-Headers"]
 
 
-def test_origins_by_setting(client: Any, settings: Any) -> None:
+def test_origins_by_setting(client: Client, settings: Settings) -> None:
     """N24: a list of origins is echoed, others get no permission."""
     settings.NNELS_CORS_ORIGINS = ["https://app.example.org"]
     known = client.get("/api", headers={"origin": "https://app.example.org"})
@@ -451,7 +458,7 @@ def test_origins_by_setting(client: Any, settings: Any) -> None:
     assert "Origin" in known["Vary"]
 
 
-def test_echoed_text_is_cut(client: Any, token: str) -> None:
+def test_echoed_text_is_cut(client: Client, token: str) -> None:
     """N2: echoed text is at most 200 characters without control characters."""
     response = client.get("/api/repo_items/" + "x" * 500 + "%0A%1B", headers={"access-token": token})
     body = check_problem(response, 422)
@@ -459,7 +466,7 @@ def test_echoed_text_is_cut(client: Any, token: str) -> None:
     assert not re.search(r"[\x00-\x1f]", body["title"])
 
 
-def test_rate_limit(client: Any, settings: Any, token: str) -> None:
+def test_rate_limit(client: Client, settings: Settings, token: str) -> None:
     """N8: `NNELS_RATE_LIMIT` counts down 2, 1, 0 and then refuses."""
     settings.NNELS_RATE_LIMIT = "3/day"
     left = []
@@ -475,7 +482,7 @@ def test_rate_limit(client: Any, settings: Any, token: str) -> None:
     assert refused["X-Rate-Limit-Remaining"] == "0"
 
 
-def test_rate_limit_of_strangers(client: Any, settings: Any, db: None) -> None:
+def test_rate_limit_of_strangers(client: Client, settings: Settings, db: None) -> None:
     """N8: requests without a valid credential are counted by address; another address is free."""
     settings.NNELS_RATE_LIMIT = "2/day"
     left = []

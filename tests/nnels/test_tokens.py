@@ -16,14 +16,18 @@ import pytest
 from django.contrib.auth import hashers
 from django.db import connection
 from django.db.models import F
+from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from core import throttle
 from core.models import User
 from nnels import models
 from nnels.selectors import accounts
 from nnels.services import callers, tokens
+from tests import house as servers_of
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 from tests.nnels.test_surface import check_problem
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +37,7 @@ GOOD = {"authorization": house.basic("test-account", "notReal")}
 INVALID_REFRESH = "Invalid refresh token."
 
 
-def works(client: Any, token: str) -> bool:
+def works(client: Client, token: str) -> bool:
     return bool(client.get("/api/users/me", headers={"access-token": token}).json()["data"][0]["id"])
 
 
@@ -44,7 +48,7 @@ def expire() -> None:
 # --- login ----------------------------------------------------------------------------------------------------------
 
 
-def test_login(client: Any, reader: User) -> None:
+def test_login(client: Client, reader: User) -> None:
     """N9: four flat keys in order, 43 url-safe characters, never stored."""
     response = client.get("/api/login-token", headers=GOOD)
     assert response.status_code == 200
@@ -65,7 +69,7 @@ def test_login(client: Any, reader: User) -> None:
     assert single["Content-Type"] == "application/drupal.single+json; charset=utf-8"
 
 
-def test_lifetimes(client: Any, reader: User, log_in: Any, settings: Any) -> None:
+def test_lifetimes(client: Client, reader: User, log_in: LogIn, settings: Settings) -> None:
     """N9: an access token lasts a day, a refresh token 180 days, both by setting; `expires_in` never falls below 0."""
     log_in()
     pair = models.TokenPair.objects.get()
@@ -84,7 +88,7 @@ def test_lifetimes(client: Any, reader: User, log_in: Any, settings: Any) -> Non
     assert tokens.peek("x", late).expires_in == 0
 
 
-def test_login_again(client: Any, reader: User, log_in: Any) -> None:
+def test_login_again(client: Client, reader: User, log_in: LogIn) -> None:
     """N10: until expiry the same pair with less time, counting down to 0."""
     first = log_in()
     models.TokenPair.objects.update(expires_at=F("expires_at") - timedelta(seconds=100))
@@ -105,7 +109,7 @@ def fetch(url: str, headers: dict[str, str]) -> tuple[int, bytes]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_first_logins(web: Any) -> None:
+def test_many_first_logins(web: servers_of.Web) -> None:
     """N10: 20 parallel first calls make one pair."""
     house.make_user("test-account")
     headers = {"Authorization": house.basic("test-account", "notReal")}
@@ -119,7 +123,7 @@ def test_many_first_logins(web: Any) -> None:
     assert models.TokenPair.objects.count() == 1
 
 
-def test_login_after_expiry(client: Any, reader: User, log_in: Any) -> None:
+def test_login_after_expiry(client: Client, reader: User, log_in: LogIn) -> None:
     """N11: after expiry a new pair; the old refresh token is refused."""
     old = log_in()
     expire()
@@ -130,7 +134,7 @@ def test_login_after_expiry(client: Any, reader: User, log_in: Any) -> None:
     assert not works(client, old["access_token"])
 
 
-def test_login_by_token(client: Any, token: str) -> None:
+def test_login_by_token(client: Client, token: str) -> None:
     """N15: an access token gets itself and no refresh token."""
     body = client.get("/api/login-token", headers={"access-token": token}).json()
     assert list(body) == ["access_token", "type", "expires_in"]
@@ -141,7 +145,7 @@ def test_login_by_token(client: Any, token: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["get", "json", "form"])
-def test_refresh(client: Any, log_in: Any, reader: User, way: str) -> None:
+def test_refresh(client: Client, log_in: LogIn, reader: User, way: str) -> None:
     """N12: GET and POST alike: the old access token dies, a second use is 400, the new pair survives."""
     old = log_in()
 
@@ -168,7 +172,7 @@ def test_refresh(client: Any, log_in: Any, reader: User, way: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_refreshes(web: Any, client: Any, log_in: Any) -> None:
+def test_many_refreshes(web: servers_of.Web, client: Client, log_in: LogIn) -> None:
     """N13: of 20 parallel refreshes exactly one is 200, nineteen are 400, one pair lives."""
     house.make_user("test-account")
     token = log_in()["refresh_token"]
@@ -178,7 +182,7 @@ def test_many_refreshes(web: Any, client: Any, log_in: Any) -> None:
     assert models.TokenPair.objects.filter(revoked_at=None).count() == 1
 
 
-def test_dead_refresh_tokens(client: Any, log_in: Any, reader: User) -> None:
+def test_dead_refresh_tokens(client: Client, log_in: LogIn, reader: User) -> None:
     """N12: unknown, expired and blocked refresh tokens are all 400."""
     token = log_in()["refresh_token"]
     check_problem(client.get("/api/refresh-token/" + "x" * 43), 400, INVALID_REFRESH)
@@ -205,12 +209,12 @@ def test_dead_refresh_tokens(client: Any, log_in: Any, reader: User) -> None:
         ("<refresh/>", "application/xml", 415),
     ],
 )
-def test_bad_refresh_bodies(client: Any, body: str, content_type: str, status: int) -> None:
+def test_bad_refresh_bodies(client: Client, body: str, content_type: str, status: int) -> None:
     """N38: the bad inputs of 2.12 to POST refresh-token."""
     check_problem(client.post("/api/refresh-token", body, content_type=content_type), status)
 
 
-def test_unlimited_refresh(reader: User, log_in: Any, settings: Any) -> None:
+def test_unlimited_refresh(reader: User, log_in: LogIn, settings: Settings) -> None:
     """N12: lifetime 0 means unlimited."""
     settings.NNELS_REFRESH_LIFETIME = 0
     log_in()
@@ -220,7 +224,7 @@ def test_unlimited_refresh(reader: User, log_in: Any, settings: Any) -> None:
 # --- what is stored -------------------------------------------------------------------------------------------------
 
 
-def test_rows_hold_no_token(reader: User, log_in: Any, settings: Any) -> None:
+def test_rows_hold_no_token(reader: User, log_in: LogIn, settings: Settings) -> None:
     """N14: no row holds a token, and none follows from a row under another key."""
     settings.NNELS_TOKEN_KEYS = ["the key"]
     body = log_in()
@@ -237,7 +241,7 @@ def test_rows_hold_no_token(reader: User, log_in: Any, settings: Any) -> None:
     assert tokens.derive(pair.id, bytes(pair.nonce), use="access", key="another") != body["access_token"]
 
 
-def test_keys_roll(client: Any, reader: User, log_in: Any, settings: Any) -> None:
+def test_keys_roll(client: Client, reader: User, log_in: LogIn, settings: Settings) -> None:
     """N14: an older key still names its pair; a pair whose key is gone works by digest until the next login."""
     settings.NNELS_TOKEN_KEYS = ["old"]
     first = log_in()
@@ -253,7 +257,7 @@ def test_keys_roll(client: Any, reader: User, log_in: Any, settings: Any) -> Non
 # --- presenting credentials -----------------------------------------------------------------------------------------
 
 
-def test_ways_to_present(client: Any, token: str, settings: Any) -> None:
+def test_ways_to_present(client: Client, token: str, settings: Settings) -> None:
     """N16: header and Bearer work; the query token only by setting, and no link repeats it."""
     house.make_item("A")
     house.make_item("B")
@@ -274,7 +278,7 @@ def test_ways_to_present(client: Any, token: str, settings: Any) -> None:
     assert client.get("/api/repo_items?access_token=bad", headers={"access-token": token}).status_code == 401
 
 
-def test_order_of_credentials(client: Any, token: str) -> None:
+def test_order_of_credentials(client: Client, token: str) -> None:
     """N17: a bad token with good Basic succeeds; a good token wins over another account's Basic."""
     house.make_user("other")
     other = {"authorization": house.basic("other", "notReal")}
@@ -284,7 +288,7 @@ def test_order_of_credentials(client: Any, token: str) -> None:
     assert label == "test-account"
 
 
-def test_any_valid_token_suffices(client: Any, token: str, log_in: Any) -> None:
+def test_any_valid_token_suffices(client: Client, token: str, log_in: LogIn) -> None:
     """N17: a bad `access-token` header does not hide a good Bearer token; of two good ones the header's counts."""
     house.make_user("other")
     bearer = {"authorization": f"Bearer {log_in('other')['access_token']}"}
@@ -297,7 +301,7 @@ def test_any_valid_token_suffices(client: Any, token: str, log_in: Any) -> None:
     assert 'error="invalid_token"' in refused["WWW-Authenticate"]
 
 
-def test_refresh_is_no_access_token(client: Any, reader: User, log_in: Any) -> None:
+def test_refresh_is_no_access_token(client: Client, reader: User, log_in: LogIn) -> None:
     """N17: a refresh token is no access token, an access token no refresh token, a browser's session neither."""
     body = log_in()
     for headers in ({"access-token": body["refresh_token"]}, {"authorization": f"Bearer {body['refresh_token']}"}):
@@ -307,7 +311,7 @@ def test_refresh_is_no_access_token(client: Any, reader: User, log_in: Any) -> N
     assert client.get("/api/repo_items").status_code == 401
 
 
-def test_one_refusal(client: Any, reader: User) -> None:
+def test_one_refusal(client: Client, reader: User) -> None:
     """N18: unknown, wrong, blocked and malformed Basic answer byte for byte alike, with both challenges."""
     house.make_user("blocked", is_active=False)
     nul = base64.b64encode(b"test-account:not\0Real").decode()
@@ -334,13 +338,13 @@ def test_one_refusal(client: Any, reader: User) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 100_000, "é\u20ac", "\x00", "a b c"])
-def test_garbled_tokens(client: Any, token: str) -> None:
+def test_garbled_tokens(client: Client, token: str) -> None:
     """N38: no, garbled, huge and non-ASCII tokens are 401 on items, search and accounts."""
     for path in ("/api/repo_items", "/api/repo_items/1", "/api/basic_search/x", "/api/users/1"):
         check_problem(client.get(path, HTTP_ACCESS_TOKEN=token), 401, BAD)
 
 
-def test_latin_1_password(client: Any) -> None:
+def test_latin_1_password(client: Client) -> None:
     """N18: Basic is UTF-8, else Latin-1; the first colon divides."""
     house.make_user("colette", password="été:pass")
     for encoding in ("utf-8", "latin-1"):
@@ -351,7 +355,7 @@ def test_latin_1_password(client: Any) -> None:
 # --- flood control --------------------------------------------------------------------------------------------------
 
 
-def test_flood_by_name(client: Any, reader: User) -> None:
+def test_flood_by_name(client: Client, reader: User) -> None:
     """N19: the sixth attempt is 429 with the right password too; other addresses are free; a 429 is not counted."""
     wrong = {"authorization": house.basic("test-account", "wrong")}
     for _ in range(5):
@@ -363,7 +367,7 @@ def test_flood_by_name(client: Any, reader: User) -> None:
     assert client.get("/api/login-token", headers=GOOD, REMOTE_ADDR="192.0.2.7").status_code == 200
 
 
-def test_flood_in_parallel(client: Any, reader: User, monkeypatch: Any) -> None:
+def test_flood_in_parallel(client: Client, reader: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """N19: guesses that began together count together: who is overtaken by five failures is refused, right or wrong."""
     real: Callable[..., bool] = hashers.check_password
     others = {"authorization": house.basic("test-account", "wrong")}
@@ -384,7 +388,7 @@ def test_flood_in_parallel(client: Any, reader: User, monkeypatch: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_flood_of_parallel_guesses(web: Any) -> None:
+def test_flood_of_parallel_guesses(web: servers_of.Web) -> None:
     """N19: of 20 simultaneous wrong guesses for a name from one address at most five are told that they are wrong."""
     house.make_user("test-account")
     headers = {"Authorization": house.basic("test-account", "wrong")}
@@ -395,7 +399,7 @@ def test_flood_of_parallel_guesses(web: Any) -> None:
     assert 0 < answers.count(401) <= 5
 
 
-def test_success_resets(client: Any, reader: User) -> None:
+def test_success_resets(client: Client, reader: User) -> None:
     """N19: a success clears the counter of that name and address."""
     wrong = {"authorization": house.basic("test-account", "wrong")}
     for _ in range(2):
@@ -404,7 +408,7 @@ def test_success_resets(client: Any, reader: User) -> None:
         assert client.get("/api/login-token", headers=GOOD).status_code == 200
 
 
-def test_flood_by_address(client: Any, reader: User) -> None:
+def test_flood_by_address(client: Client, reader: User) -> None:
     """N19: the 51st attempt of an address is 429, IPv6 counted by /64; forged forwarding headers change nothing."""
     for number in range(50):
         headers = {"authorization": house.basic(f"name{number}", "x"), "x-forwarded-for": f"198.51.100.{number}"}
@@ -416,7 +420,7 @@ def test_flood_by_address(client: Any, reader: User) -> None:
     assert client.get("/api/login-token", headers=GOOD, REMOTE_ADDR="2001:db8:0:1::1").status_code == 200
 
 
-def test_flood_counts_malformed(client: Any, reader: User) -> None:
+def test_flood_counts_malformed(client: Client, reader: User) -> None:
     """N19: malformed Basic is counted against the address."""
     for number in range(50):
         value = "Basic !!!" if number % 2 else "Basic " + base64.b64encode(f"n{number}:\0".encode()).decode()
@@ -429,7 +433,7 @@ def test_flood_counts_malformed(client: Any, reader: User) -> None:
 
 
 @pytest.fixture
-def slow_checks(monkeypatch: Any) -> list[str]:
+def slow_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every slow hash that is computed."""
     seen: list[str] = []
     real: Callable[..., bool] = hashers.check_password
@@ -443,7 +447,7 @@ def slow_checks(monkeypatch: Any) -> list[str]:
 
 
 def test_second_basic_is_cheap(
-    client: Any, reader: User, slow_checks: list[str], django_assert_num_queries: Any
+    client: Client, reader: User, slow_checks: list[str], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     """N20: a second Basic request runs no slow hash and one statement; failures are never remembered."""
     for _ in range(3):
@@ -457,7 +461,7 @@ def test_second_basic_is_cheap(
     assert len(slow_checks) == 3
 
 
-def test_new_password_acts_at_once(client: Any, reader: User) -> None:
+def test_new_password_acts_at_once(client: Client, reader: User) -> None:
     """N20: a changed password acts at once, and so does a block."""
     assert client.get("/api/login-token", headers=GOOD).status_code == 200
     reader.set_password("another")
@@ -469,7 +473,7 @@ def test_new_password_acts_at_once(client: Any, reader: User) -> None:
     assert client.get("/api/login-token", headers=fresh).status_code == 401
 
 
-def test_cache_ends(client: Any, reader: User, slow_checks: list[str], settings: Any) -> None:
+def test_cache_ends(client: Client, reader: User, slow_checks: list[str], settings: Settings) -> None:
     """N20: 0 seconds means no cache; the cache forgets beyond its size."""
     settings.NNELS_BASIC_CACHE_SECONDS = 0
     for _ in range(2):
@@ -483,7 +487,7 @@ def test_cache_ends(client: Any, reader: User, slow_checks: list[str], settings:
     assert not small.knows(2, "p", "other")
 
 
-def test_few_slow_hashes(client: Any, reader: User, monkeypatch: Any) -> None:
+def test_few_slow_hashes(client: Client, reader: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """N20: while two slow checks run, a third waits briefly and is then told to come back."""
     monkeypatch.setattr(callers, "SLOW_WAIT_SECONDS", 0.01)
     with callers._slow, callers._slow:
@@ -496,7 +500,7 @@ def test_few_slow_hashes(client: Any, reader: User, monkeypatch: Any) -> None:
 # --- the end of tokens ----------------------------------------------------------------------------------------------
 
 
-def test_password_change_ends_tokens(client: Any, reader: User, log_in: Any) -> None:
+def test_password_change_ends_tokens(client: Client, reader: User, log_in: LogIn) -> None:
     """N21: a changed password stops both tokens on the next request."""
     pair = log_in()
     reader.set_password("another")
@@ -505,7 +509,7 @@ def test_password_change_ends_tokens(client: Any, reader: User, log_in: Any) -> 
     assert client.get(f"/api/refresh-token/{pair['refresh_token']}").status_code == 400
 
 
-def test_block_ends_tokens(client: Any, reader: User, log_in: Any) -> None:
+def test_block_ends_tokens(client: Client, reader: User, log_in: LogIn) -> None:
     """N21: a blocked account's tokens fail on the next request."""
     pair = log_in()
     User.objects.filter(pk=reader.pk).update(is_active=False)
@@ -513,7 +517,9 @@ def test_block_ends_tokens(client: Any, reader: User, log_in: Any) -> None:
     assert client.get("/api/repo_items", headers={"access-token": pair["access_token"]}).status_code == 401
 
 
-def test_last_use_is_written_seldom(client: Any, token: str, django_assert_num_queries: Any) -> None:
+def test_last_use_is_written_seldom(
+    client: Client, token: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     """N21: the last use is noted at most every five minutes."""
     client.get("/api/users/me", headers={"access-token": token})
     noted = models.TokenPair.objects.get().last_used_at
@@ -525,7 +531,7 @@ def test_last_use_is_written_seldom(client: Any, token: str, django_assert_num_q
 
 @pytest.mark.parametrize("ago", [None, 4, 6])
 def test_last_use_is_written_by_the_statement_that_reads(
-    client: Any, token: str, django_assert_num_queries: Any, ago: int | None
+    client: Client, token: str, django_assert_num_queries: DjangoAssertNumQueries, ago: int | None
 ) -> None:
     """N21, N53: noting the last use, when it is due, takes no further statement."""
     last = None if ago is None else timezone.now() - timedelta(minutes=ago)

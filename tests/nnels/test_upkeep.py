@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import blobs, jobs
 from core.models import User
@@ -19,12 +21,14 @@ from nnels.formats import text
 from nnels.jobs import catalogue, doctor, upkeep
 from nnels.selectors import listing, search
 from nnels.services import files
+from tests import house as servers_of
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 
 pytestmark = pytest.mark.django_db
 
 
-def test_purge_tokens(reader: User, log_in: Any) -> None:
+def test_purge_tokens(reader: User, log_in: LogIn) -> None:
     """N54: pairs of blocked accounts are revoked; rows dead for 30 days go."""
     log_in()
     User.objects.filter(pk=reader.pk).update(is_active=False)
@@ -39,7 +43,7 @@ def test_purge_tokens(reader: User, log_in: Any) -> None:
     assert not models.TokenPair.objects.exists()
 
 
-def test_purge_issues(client: Any, token: str, settings: Any) -> None:
+def test_purge_issues(client: Client, token: str, settings: Settings) -> None:
     """N54: issues beyond the retention go; totals per item and day stay; younger rows stay."""
     house.moby()
     for _ in range(3):
@@ -58,7 +62,7 @@ def test_purge_issues(client: Any, token: str, settings: Any) -> None:
     assert models.IssueTotal.objects.get().issues == 3
 
 
-def test_history_outlives_titles_and_accounts(client: Any, token: str, reader: User, operator: User) -> None:
+def test_history_outlives_titles_and_accounts(client: Client, token: str, reader: User, operator: User) -> None:
     """N54: deleting a title or an account leaves the log until its end and the totals for good."""
     item = house.moby()
     client.get("/api/repo_items/6804", headers={"access-token": token})
@@ -77,7 +81,7 @@ def test_history_outlives_titles_and_accounts(client: Any, token: str, reader: U
     assert models.IssueTotal.objects.get().issues == 2
 
 
-def test_replaced_file(client: Any, token: str) -> None:
+def test_replaced_file(client: Client, token: str) -> None:
     """N54: a replaced file's old link works until it expires; the blob goes after the grace."""
     item = house.moby(files={"txt": b"old"})
     url = client.get("/api/repo_items/6804", headers={"access-token": token}).json()["data"][0]["file_resources"][0]
@@ -98,7 +102,7 @@ def test_replaced_file(client: Any, token: str) -> None:
     assert not models.RetiredBlob.objects.exists()
 
 
-def test_a_retired_blob_in_use_stays(running_house: Any) -> None:
+def test_a_retired_blob_in_use_stays(running_house: servers_of.House) -> None:
     """N54: a blob that a file names again is not deleted."""
     item = house.moby(files={"txt": b"old"})
     key = item.files.get().blob_key
@@ -108,7 +112,7 @@ def test_a_retired_blob_in_use_stays(running_house: Any) -> None:
     assert blobs.stat(key) is not None
 
 
-def test_orphans(running_house: Any) -> None:
+def test_orphans(running_house: servers_of.House) -> None:
     """N47: the sweep of unknown blobs removes only orphans."""
     item = house.moby(files={"txt": b"old"})
     blobs.put("nnels/zz/orphan.txt", b"x")
@@ -140,7 +144,7 @@ def test_verify() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_secret_in_logs(web: Any) -> None:
+def test_no_secret_in_logs(web: servers_of.Web) -> None:
     """N52: no token, password or signature is in any log line of the web process."""
     import json
 
@@ -168,7 +172,7 @@ def test_no_secret_in_logs(web: Any) -> None:
     assert not [secret for secret in secrets if secret in logged]
 
 
-def test_warnings_hold_no_secret(client: Any, token: str, caplog: Any) -> None:
+def test_warnings_hold_no_secret(client: Client, token: str, caplog: pytest.LogCaptureFixture) -> None:
     """N52: nor is one in what the service logs itself."""
     house.moby()
     with caplog.at_level(logging.DEBUG):
@@ -177,7 +181,7 @@ def test_warnings_hold_no_secret(client: Any, token: str, caplog: Any) -> None:
     assert "X-Amz-Signature=" not in caplog.text
 
 
-def test_doctor(running_house: Any) -> None:
+def test_doctor(running_house: servers_of.House) -> None:
     """N47: what is derived agrees with titles and files; each breach is told."""
     item = house.moby(files={"txt": b"x", "epub": b"y"})
     house.make_item("Hidden", published=False)

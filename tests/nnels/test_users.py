@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from core.models import User
 from nnels import models
 from tests.nnels import conftest as house
+from tests.nnels.conftest import LogIn
 from tests.nnels.test_surface import check_problem
 from tests.nnels.test_tokens import BAD, expire
 
 pytestmark = pytest.mark.django_db
 
 
-def test_me(client: Any, reader: User, token: str) -> None:
+def test_me(client: Client, reader: User, token: str) -> None:
     """N25: the caller's own row; `self` says v1.0 unless the path said v1.1."""
     library = models.Library.objects.create(name="Town Library")
     models.Reader.objects.update(home_library=library)
@@ -44,7 +46,7 @@ def test_me(client: Any, reader: User, token: str) -> None:
         assert by_header.json()["self"]["href"] == href, "only the path makes hrefs say v1.1"
 
 
-def test_me_without_credential(client: Any, token: str) -> None:
+def test_me_without_credential(client: Client, token: str) -> None:
     """N25: expired, garbled or no token: 200 with id 0, and challenges only when something was presented."""
     row = {"id": 0, "label": "Anonymous", "self": "http://testserver/api/v1.0/users/0", "mail": ""}
     nothing = client.get("/api/users/me")
@@ -57,7 +59,7 @@ def test_me_without_credential(client: Any, token: str) -> None:
         assert "Basic realm" in answer["WWW-Authenticate"]
 
 
-def test_table(client: Any, reader: User, staff: User, token: str, log_in: Any) -> None:
+def test_table(client: Client, reader: User, staff: User, token: str, log_in: LogIn) -> None:
     """N26: the table of 2.7, cell by cell."""
     keeper = log_in("keeper")["access_token"]
     own, other = reader.pk, staff.pk
@@ -92,19 +94,19 @@ def test_table(client: Any, reader: User, staff: User, token: str, log_in: Any) 
     check_problem(ask("/nobody?loadByFieldName=label", keeper), 422)
     check_problem(ask("/x?loadByFieldName=pass", keeper), 400, 'Cannot load an entity using the field "pass"')
     # nobody has the id 0, nor one with twenty digits
-    for unseen in ("0", "9" * 20):
-        check_problem(ask(f"/{unseen}", None), 401, BAD)
-        check_problem(ask(f"/{unseen}", token), 403, f"You do not have access to entity ID {unseen}.")
-        check_problem(ask(f"/{own},{unseen}", token), 403, f"You do not have access to entity ID {unseen}.")
-        check_problem(ask(f"/{unseen}?loadByFieldName=id", token), 403)
-        check_problem(ask(f"/{unseen}", keeper), 422, f"The entity ID {unseen} does not exist.")
+    for nobody in ("0", "9" * 20):
+        check_problem(ask(f"/{nobody}", None), 401, BAD)
+        check_problem(ask(f"/{nobody}", token), 403, f"You do not have access to entity ID {nobody}.")
+        check_problem(ask(f"/{own},{nobody}", token), 403, f"You do not have access to entity ID {nobody}.")
+        check_problem(ask(f"/{nobody}?loadByFieldName=id", token), 403)
+        check_problem(ask(f"/{nobody}", keeper), 422, f"The entity ID {nobody} does not exist.")
         check_problem(ask(f"/{own},{unseen}", keeper), 422, f"The entity ID {unseen} does not exist.")
     # ids that are none
     for who in (token, keeper):
         check_problem(ask("/abc", who), 422, "The entity ID abc does not exist.")
 
 
-def test_listing(client: Any, staff: User, log_in: Any) -> None:
+def test_listing(client: Client, staff: User, log_in: LogIn) -> None:
     """N26: the listing pages, sorts and filters on id, label and mail."""
     for name in ("anna", "bert", "carl"):
         house.make_user(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 
 from core.models import User
 from nnels import models
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def used(client: Any, token: str, reader: User) -> models.Item:
+def used(client: Client, token: str, reader: User) -> models.Item:
     """Moby-Dick handed out thrice by the API (twice long ago, folded), once by OPDS; a deleted title once."""
     item, other = house.moby(), house.make_item("Gone", nid=9, files={"txt": b"x"})
     headers = {"access-token": token}
@@ -73,7 +74,7 @@ def test_no_personal_data(used: models.Item, reader: User, tmp_path: pathlib.Pat
     assert ":" not in text
 
 
-def test_formula(client: Any, token: str) -> None:
+def test_formula(client: Client, token: str) -> None:
     """Beyond 8: a title that a spreadsheet would take for a formula gets an apostrophe."""
     house.make_item("=1+1", nid=9, files={"txt": b"x"})
     client.get("/api/repo_items/9", headers={"access-token": token})
@@ -89,7 +90,7 @@ def test_bad_months(month: str) -> None:
     assert end.value.code == 2
 
 
-def test_download(client: Any, used: models.Item, operator: User) -> None:
+def test_download(client: Client, used: models.Item, operator: User) -> None:
     """Beyond 8: staff download the report of some months; who may not see totals gets nothing."""
     page = client.get("/admin/nnels/issuetotal/").content.decode()
     assert 'action="/admin/nnels/issuetotal/report/"' in page

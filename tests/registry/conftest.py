@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from pytest_django import Settings
 
 from core import jobs
 from core.models import User
@@ -20,7 +21,7 @@ PASSWORD = "sand-and-sea-42"
 
 
 @pytest.fixture(autouse=True)
-def _quick_retries(settings: Any) -> None:
+def _quick_retries(settings: Settings) -> None:
     """Retries wait milliseconds in tests."""
     settings.REGISTRY_BACKOFF_SECONDS = 0.01
 

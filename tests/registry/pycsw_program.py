@@ -10,10 +10,14 @@ import configparser
 import pathlib
 import sys
 import wsgiref.simple_server
+from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 from pycsw import server
 from pycsw.core import admin, config, repository, util
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 TABLE = "records"
 PAGE = 10
@@ -44,11 +48,11 @@ ABOUT = [
 ]
 
 
-def database(folder):
+def database(folder: pathlib.Path) -> str:
     return f"sqlite:///{folder}/records.db"
 
 
-def load(folder):
+def load(folder: pathlib.Path) -> None:
     """Empty the repository and fill it again; what pycsw cannot read itself is put in with its columns."""
     context = config.StaticContext()
     if not (folder / "records.db").exists():
@@ -65,7 +69,7 @@ def load(folder):
     sys.stdout.write(f"{len(known)}\n")
 
 
-def insert_newer(store, root):
+def insert_newer(store: Any, root: etree._Element) -> None:
     """An ISO 19115-3 record, which this pycsw stores and serves but does not read."""
     row = store.dataset()
     row.identifier = root.findtext(".//{*}metadataIdentifier//{*}code/{*}CharacterString")
@@ -75,12 +79,12 @@ def insert_newer(store, root):
     row.mdsource = "local"
     row.insert_date = util.get_today_and_now()
     row.xml = etree.tostring(root, encoding="unicode")
-    row.anytext = " ".join(root.itertext())
+    row.anytext = " ".join(str(text) for text in root.itertext())
     row.wkt_geometry = "POLYGON((-158 21, -158 22, -157 22, -157 21, -158 21))"
     store.insert(row, "local", util.get_today_and_now())
 
 
-def serve(folder, port):
+def serve(folder: pathlib.Path, port: int) -> None:
     settings = configparser.ConfigParser()
     settings.read_dict(
         {
@@ -99,7 +103,7 @@ def serve(folder, port):
         }
     )
 
-    def application(environ, start_response):
+    def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
         environ["local.app_root"] = str(folder)
         catalogue = server.Csw(settings, environ)
         status, body = catalogue.dispatch_wsgi()

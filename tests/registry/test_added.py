@@ -22,6 +22,7 @@ from registry.demo import source as demo_source
 from registry.formats import report, samples, waf
 from registry.jobs import request
 from registry.models import Harvest, HarvestRun, Organization, Record, RunIssue
+from tests import house
 from tests.registry.conftest import run
 from tests.registry.test_api import pair
 
@@ -273,12 +274,12 @@ def test_what_is_served(client: Client, add_harvest: Add, source: demo_source.So
     assert client.get(f"/waf/PacIOOS/{names[0]}").status_code == 404
 
 
-def test_store_down(servers: Any, client: Client, add_harvest: Add) -> None:
+def test_store_down(servers: house.House, client: Client, add_harvest: Add) -> None:
     """X29: with the store away a WAF file is 503 with Retry-After, not 404; listings go on."""
     run(add_harvest())
     record = Record.objects.first()
     assert record is not None
-    servers.stack.store.stop()
+    servers.store.stop()
     answer = client.get(f"/waf/PacIOOS/{record.waf_name}")
     assert (answer.status_code, answer["Retry-After"]) == (503, "60")
     head = client.head(f"/waf/PacIOOS/{record.waf_name}")

@@ -16,7 +16,9 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db.models import Model
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs
 from core.models import Job, User, WebhookDelivery
@@ -48,11 +50,14 @@ def test_pages_answer(staff: Client, add_harvest: Add, owner: User) -> None:
     harvest = add_harvest()
     made = run(harvest)
     record = Record.objects.first()
-    rows = {"harvest": harvest, "harvestrun": made, "record": record, "organization": harvest.organization}
-    rows["account"] = owner.registry_account
+    assert record is not None
+    account, organization = owner.registry_account, harvest.organization
+    rows: dict[str, Model] = {
+        "harvest": harvest, "harvestrun": made, "record": record, "organization": organization, "account": account,
+    }  # fmt: skip
     for model, row in rows.items():
         assert staff.get(f"/admin/registry/{model}/").status_code == 200
-        assert staff.get(f"/admin/registry/{model}/{row.pk}/change/").status_code == 200  # type: ignore[union-attr]
+        assert staff.get(f"/admin/registry/{model}/{row.pk}/change/").status_code == 200
     assert b"<meter" in staff.get(f"/admin/registry/harvest/{harvest.pk}/change/").content
 
 
@@ -97,7 +102,7 @@ def test_actions(staff: Client, add_harvest: Add, source: demo_source.Source) ->
     act(staff, "harvest", "revalidate", harvest)
     jobs.run_queued()
     assert source.requests == []
-    exported = b"".join(act(staff, "harvest", "export_csv", harvest).streaming_content).decode()
+    exported = act(staff, "harvest", "export_csv", harvest).getvalue().decode()
     assert exported.splitlines()[0].startswith("_id,name,url,harvest_type,organization")
     assert harvest.uid in exported
     act(staff, "harvest", "remove", harvest)
@@ -219,7 +224,7 @@ def report_of(client: Client, page: Any) -> str:
     assert address, page.content
     answer = client.get(address[1])
     assert answer["Content-Type"] == "text/csv"
-    return b"".join(answer.streaming_content).decode()
+    return answer.getvalue().decode()
 
 
 def test_upload_organizations(staff: Client) -> None:
@@ -347,7 +352,7 @@ def test_reports_outlive_the_sweep(staff: Client) -> None:
 
 
 def test_webhook_subscription(
-    staff: Client, add_harvest: Add, owner: User, source: demo_source.Source, settings: Any
+    staff: Client, add_harvest: Add, owner: User, source: demo_source.Source, settings: Settings
 ) -> None:
     """X19: of a webhook's secret only the signing key is stored; none is shown, and what is refused stops no run."""
     settings.ALLOW_PRIVATE_NETWORKS = False

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from lxml import etree
+from pytest_django import Settings
 
 from core import egress
 from registry.demo import source as demo_source
@@ -453,7 +454,7 @@ DENIED = [
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("url", DENIED)
-def test_denied_roots(url: str, organization: Any, settings: Any) -> None:
+def test_denied_roots(url: str, organization: Any, settings: Settings) -> None:
     """X43: denied addresses are refused, as literals, mapped, by name, and in odd spellings."""
     settings.ALLOW_PRIVATE_NETWORKS = False
     harvest = Harvest.objects.create(name="x", url=url, organization=organization)
@@ -499,7 +500,9 @@ def test_rebinding(add_harvest: Add, served: demo_source.Server, monkeypatch: py
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ckan(add_harvest: Add, source: demo_source.Source, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ckan(
+    add_harvest: Add, source: demo_source.Source, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """X47: the CKAN key goes only to allowed hosts, and a CKAN failure does not alter the run."""
     calls: list[tuple[str, str, Any]] = []
 
@@ -541,7 +544,7 @@ def test_ckan(add_harvest: Add, source: demo_source.Source, settings: Any, monke
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fault", ["endless", "bomb"])
 @pytest.mark.parametrize("where", ["/nginx/", "/nginx/station_000.xml"])
-def test_floods(fault: str, where: str, add_harvest: Add, source: demo_source.Source, settings: Any) -> None:
+def test_floods(fault: str, where: str, add_harvest: Add, source: demo_source.Source, settings: Settings) -> None:
     """X44: endless answers and gzip bombs stop at the cap with flat memory."""
     settings.REGISTRY_MAX_LISTING_BYTES = settings.REGISTRY_MAX_DOCUMENT_BYTES = 2_000_000
     harvest = add_harvest()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import errors
 from core.models import User
@@ -159,7 +160,7 @@ def test_admin(client: Client, organization: Any, served: demo_source.Server, so
     assert Harvest.objects.get().credentials == ""
 
 
-def test_keys(signed: Harvest, source: demo_source.Source, settings: Any) -> None:
+def test_keys(signed: Harvest, source: demo_source.Source, settings: Settings) -> None:
     """X43: an older key still opens what it sealed; without it the run fails in words and asks nobody."""
     settings.REGISTRY_CREDENTIAL_KEYS = ["new", *settings.REGISTRY_CREDENTIAL_KEYS]
     assert run(signed).state == "ok"

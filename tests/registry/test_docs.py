@@ -8,13 +8,13 @@ import os
 import pathlib
 import re
 import subprocess
-from typing import Any
 
 import pytest
 from django.core.management import call_command
 
 from core.models import User
 from registry.models import HarvestRun
+from tests import house
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "registry.md"
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -28,7 +28,7 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_commands(web: Any) -> None:
+def test_commands(web: house.Web) -> None:
     """X5, X16, X20, X50: every line, in the page's order, gets a 200 of the documented shape from a real server."""
     call_command("seed_registry", verbosity=0)
     person = User.objects.get(username="me")

@@ -15,6 +15,7 @@ from typing import Any
 import bcrypt
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core.models import Job, User
 from registry.demo import source as demo_source
@@ -253,7 +254,7 @@ def test_documents(form: str, tmp_path: Path, organization: Organization) -> Non
     assert set(Record.objects.values_list("identity", flat=True)) == {"d0.xml", "sub/d1.xml", "sub/d2.xml", "bad.xml"}
 
 
-def test_documents_too_large(tmp_path: Path, organization: Organization, settings: Any) -> None:
+def test_documents_too_large(tmp_path: Path, organization: Organization, settings: Settings) -> None:
     """X48: a document over the limit is told of and counts bad, its copy from before stays; one of just the limit is
     read whole."""
     harvest = Harvest.objects.create(name="Own", url="http://127.0.0.1:9/", organization=organization)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs
 from registry.demo import source as demo_source
@@ -166,7 +167,7 @@ def test_numbers_that_are_none(add_harvest: Add, source: demo_source.Source, mon
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_folders_without_end(depth: int, raw: Raw, liar: Harvest, settings: Any) -> None:
+def test_folders_without_end(depth: int, raw: Raw, liar: Harvest, settings: Settings) -> None:
     """X24, X44: a source that makes up ever more folders fails when it has named more than it may have documents."""
     settings.REGISTRY_MAX_DOCUMENTS = 50
     Harvest.objects.update(max_depth=depth)
@@ -178,7 +179,7 @@ def test_folders_without_end(depth: int, raw: Raw, liar: Harvest, settings: Any)
     assert "50 folders" in made.failure_message
 
 
-def test_a_source_with_one_slow_connection(add_harvest: Add, source: demo_source.Source, settings: Any) -> None:
+def test_a_source_with_one_slow_connection(add_harvest: Add, source: demo_source.Source, settings: Settings) -> None:
     """X23: a request's time begins with its connection, not with its place in the line for one."""
     settings.REGISTRY_REQUEST_SECONDS = 2
     source.delay = 0.2

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import jobs
 from core.models import ApiToken, Job, Mail, User
@@ -62,7 +63,7 @@ def test_database_away(client: Client) -> None:
     def away(*_args: Any) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
-    pair_of = {"HTTP_X_AUTH_TOKEN": "x" * 43, "HTTP_X_USER_ID": "fbdpsNf4oHiX79vMJ"}
+    pair_of: dict[str, Any] = {"HTTP_X_AUTH_TOKEN": "x" * 43, "HTTP_X_USER_ID": "fbdpsNf4oHiX79vMJ"}
     uid = "n3N6xBLyZIs9LGwEF"
     paths = ["/api/v1/Harvests", f"/api/v1/Harvests/{uid}", "/api/v2/logout", f"/api/v2/harvest/{uid}/harvest"]
     with connection.execute_wrapper(away):
@@ -168,9 +169,16 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Notes each bcrypt that is worked out."""
     calls: list[str] = []
     for name in ("hashpw", "checkpw"):
-        work = getattr(bcrypt, name)
-        monkeypatch.setattr(bcrypt, name, lambda *args, name=name, work=work: (calls.append(name), work(*args))[1])
+        monkeypatch.setattr(bcrypt, name, noting(calls, name, getattr(bcrypt, name)))
     return calls
+
+
+def noting(calls: list[str], name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*args: Any) -> Any:
+        calls.append(name)
+        return work(*args)
+
+    return noted
 
 
 def test_a_throttled_login_costs_nothing(client: Client, owner: User, hashed: list[str]) -> None:
@@ -242,7 +250,7 @@ def test_depth_of_a_body(client: Client, harvest: Harvest, owner: User) -> None:
         assert (answer.status_code, answer.content) == (400, b'{"status":"error","message":"Bad Request"}')
 
 
-def test_life_of_tokens(client: Client, owner: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_life_of_tokens(client: Client, owner: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """X14: a token lives ninety days; of more than a thousand the oldest dies."""
     assert (settings.REGISTRY_TOKEN_DAYS, sessions.LIVE_TOKENS) == (90, 1000)
     monkeypatch.setattr(sessions, "LIVE_TOKENS", 2)
@@ -274,7 +282,7 @@ def test_tries(fault: str, asked: int, add_harvest: Add, source: demo_source.Sou
     assert source.paths().count("/nginx/station_000.xml") == asked
 
 
-def test_time_out(add_harvest: Add, source: demo_source.Source, settings: Any) -> None:
+def test_time_out(add_harvest: Add, source: demo_source.Source, settings: Settings) -> None:
     """X23: a document whose server falls silent is tried again, and then counts as bad."""
     settings.REGISTRY_READ_SECONDS = 0.1
     source.faults["/nginx/station_000.xml"] = "hang"
@@ -299,7 +307,7 @@ def test_redirects(hops: int, good: int, add_harvest: Add, source: demo_source.S
     assert {issue.code for issue in made.issues.filter(severity="error")} == ({"redirects"} if good == 5 else set())
 
 
-def test_limits_of_a_run(settings: Any) -> None:
+def test_limits_of_a_run(settings: Settings) -> None:
     """X44: ten MiB a document and fifty a listing page; a source may lower its connections, not raise them."""
     assert (settings.REGISTRY_MAX_DOCUMENT_BYTES, settings.REGISTRY_MAX_LISTING_BYTES) == (10 * 2**20, 50 * 2**20)
     limits = network.Limits.of(None)

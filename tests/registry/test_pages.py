@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from core import egress, jobs
 from core.jobs import attempts
@@ -154,7 +155,7 @@ def test_faults_are_sentences_at_their_fields(signed_in: Client, harvest: Harves
         "source_password": ("", "A user name and a password belong together."),
     }
     typed = {name: value for name, (value, _) in wrong.items()}
-    answer = signed_in.post("/registry/sources/add", _form(**typed, source_user="somebody"))
+    answer = signed_in.post("/registry/sources/add", _form(None, **typed, source_user="somebody"))
     form = answer.context["form"]
     assert {name: faults[0] for name, faults in form.errors.items()} == {
         name: told for name, (_, told) in wrong.items()
@@ -374,7 +375,7 @@ def test_reports_of_an_unpublished_source(signed_in: Client, client: Client, add
 
 
 def test_ckan_job(
-    signed_in: Client, client: Client, add_harvest: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
+    signed_in: Client, client: Client, add_harvest: Add, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """X47: a run's page leads its owner to the state of its CKAN job; only allowed hosts are asked."""
     made = run(add_harvest(ckan_harvest_url="http://ckan.example.org/harvest/pacioos-waf"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from core import jobs
 from core.models import User
@@ -111,7 +112,7 @@ def test_preview_of_a_forbidden_listing(
     assert "6 documents" in page(owner, harvest.url)
 
 
-def test_preview_without_the_key(signed: Harvest, owner: User, page: Any, settings: Any) -> None:
+def test_preview_without_the_key(signed: Harvest, owner: User, page: Any, settings: Settings) -> None:
     """X51: a pair that cannot be opened any more is told on the page."""
     settings.REGISTRY_CREDENTIAL_KEYS = ["another"]
     assert "enter them again" in page(owner, signed.url)
@@ -163,7 +164,7 @@ def test_check_counts_documents_only(add_harvest: Add, source: demo_source.Sourc
     assert "1 folders lie deeper" in out
 
 
-def test_check_has_the_limit_of_a_run(add_harvest: Add, settings: Any) -> None:
+def test_check_has_the_limit_of_a_run(add_harvest: Add, settings: Settings) -> None:
     """X24, X48: a check of more documents than a run takes fails as the run does."""
     settings.REGISTRY_MAX_DOCUMENTS = 5
     code, _, err = command("registry_check", add_harvest().url)

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from core import errors
 from core.models import User
 from registry import selectors
 from registry.demo import source as demo_source
@@ -50,6 +51,7 @@ def test_undo_of_rows_noted_before_a_column_came(changed: Any, client: Client, o
     """X36: what was noted before records had these columns comes back too."""
     harvest, before, made = changed
     for change in RunChange.objects.filter(before__isnull=False):
+        assert change.before is not None
         for name in ("titles", "repaired_sha256", "repaired_size"):
             del change.before[name]
         change.save()
@@ -90,12 +92,12 @@ def test_what_cannot_be_undone(changed: Any) -> None:
     first = harvest.runs.order_by("id")[0]
     assert not undo.may_undo(first)
     active, _ = request.run_of(harvest, trigger="cli")
-    with pytest.raises(undo.errors.Conflict):
+    with pytest.raises(errors.Conflict):
         undo.undo(made)
     HarvestRun.objects.filter(pk=active.pk).update(state="cancelled")
     HarvestRun.objects.filter(pk=made.pk).update(finished_at=timezone.now() - timedelta(days=7, hours=1))
     made.refresh_from_db()
-    with pytest.raises(undo.errors.Conflict):
+    with pytest.raises(errors.Conflict):
         undo.undo(made)
     assert RunChange.objects.filter(before__isnull=False).count() == 2
     assert undo.prune() == 2

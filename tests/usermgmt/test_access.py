@@ -29,7 +29,7 @@ def program() -> world.Program:
     return world.program(world.person("owner"))
 
 
-def get(path: str = SEARCH, **headers: str) -> Any:
+def get(path: str = SEARCH, **headers: Any) -> Any:
     return Client().get(path, **headers)
 
 
@@ -446,11 +446,13 @@ def test_a_search_asks_valkey_twice(program: world.Program, scheme: str, monkeyp
     token = world.token(program).json()["access_token"]
     shown = program.basic if scheme == "Basic" else f"Bearer {token}"
     sent: list[Any] = []
-    monkeypatch.setattr(
-        redis.Redis,
-        "execute_command",
-        lambda *args, _real=redis.Redis.execute_command, **options: sent.append(args[1]) or _real(*args, **options),
-    )
+    real = redis.Redis.execute_command
+
+    def noted(self: redis.Redis, command: Any, *args: Any, **options: Any) -> Any:
+        sent.append(command)
+        return real(self, command, *args, **options)  # type: ignore[no-untyped-call]  # as redis-py has it
+
+    monkeypatch.setattr(redis.Redis, "execute_command", noted)
     assert get(HTTP_AUTHORIZATION=shown).status_code == 404
     assert sent == ["EVALSHA", "RPUSH"]
 

@@ -98,8 +98,11 @@ def test_the_other_decisions(browser: Client) -> None:
     page = act(browser, "narrow", program.client)
     assert 'name="scopes"' in page
     coge = world.service("coge")
-    narrowed = {"narrowed": "1", "scopes": ["services:add"], "services": [coge.pk], "expires_at": "2030-01-01 00:00"}
-    assert "1 narrowed." in act(browser, "narrow", program.client, **narrowed)
+    answer = act(
+        browser, "narrow", program.client,
+        narrowed="1", scopes=["services:add"], services=[coge.pk], expires_at="2030-01-01 00:00",
+    )  # fmt: skip
+    assert "1 narrowed." in answer
     client = program.fresh()
     assert (client.scopes, client.is_limited_to_services) == (["services:add"], True)
     assert client.expires_at == datetime(2030, 1, 1, tzinfo=UTC)

@@ -9,6 +9,7 @@ import pytest
 import requests
 from django.conf import settings
 from django.db import connection, connections, transaction
+from pytest_django import DjangoDbBlocker, Settings
 
 from tests import house
 from tests.usermgmt import world
@@ -66,7 +67,7 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def crowded(django_db_setup: None, django_db_blocker: Any) -> Any:
+def crowded(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Any:
     """A directory large enough for the planner to care."""
     with django_db_blocker.unblock():
         crowd.grow(30_000)
@@ -148,7 +149,7 @@ def test_doctor() -> None:
     assert not {finding.what: finding.is_fine for finding in doctor.findings()}["indexes"]
 
 
-def test_pepper_checks(settings: Any) -> None:
+def test_pepper_checks(settings: Settings) -> None:
     settings.USERMGMT_SECRET_PEPPERS = [("a", "x" * 32), ("b", "y" * 32)]
     assert checks.peppers() == []
     settings.USERMGMT_SECRET_PEPPERS = [("a", "x" * 32), ("a", "short")]

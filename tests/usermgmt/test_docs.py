@@ -6,17 +6,17 @@ import pathlib
 import re
 import shutil
 import subprocess
-from typing import Any
 
 import pytest
 
+from tests import house
 from tests.usermgmt import world
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "usermgmt.md"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_curl_lines(web: Any) -> None:
+def test_curl_lines(web: house.Web) -> None:
     """UM1: each documented request gets a documented answer."""
     curl = shutil.which("curl")
     assert curl, "the documentation's lines need curl"

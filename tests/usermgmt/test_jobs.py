@@ -168,8 +168,8 @@ def test_clean_up() -> None:
         ClientDailyUsage.objects.create(client=program.client, day=day, scheme="basic", endpoint="users")
     for name in ("newcomer", "lateone"):
         accounts.register(accounts.Registration(name, "A", "B", f"{name}@x.org", "", "", "pw"))
-    for name, age in (("lateone", timedelta(days=7, hours=1)), ("newcomer", timedelta(days=6, hours=23))):
-        AddressCheck.objects.filter(user__username=name).update(created_at=timezone.now() - age)
+    for name, since in (("lateone", timedelta(days=7, hours=1)), ("newcomer", timedelta(days=6, hours=23))):
+        AddressCheck.objects.filter(user__username=name).update(created_at=timezone.now() - since)
     open_ticket, ended = pairs.ticket(program.credential), pairs.ticket(program.credential)
     RevealTicket.objects.filter(token_sha256=secrets.token_digest(ended)).update(expires_at=timezone.now())
     gone = housekeeping.clean_up()

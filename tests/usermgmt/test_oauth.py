@@ -10,8 +10,10 @@ import pytest
 from authlib.integrations.requests_client import OAuth2Session
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from core.models import User
+from tests import house
 from tests.usermgmt import world
 from usermgmt.formats import secrets
 from usermgmt.models import AccessToken, ApiClient
@@ -71,7 +73,7 @@ def refusal(response: Any) -> tuple[int, str]:
 
 def test_each_refusal(program: world.Program) -> None:
     """UM31: each error of 2.6."""
-    both = {"HTTP_AUTHORIZATION": program.basic}
+    both: dict[str, Any] = {"HTTP_AUTHORIZATION": program.basic}
     in_body = {"client_id": program.key, "client_secret": program.secret}
     form = "application/x-www-form-urlencoded"
     twice = f"grant_type=client_credentials&grant_type=client_credentials&client_id={program.key}"
@@ -102,7 +104,7 @@ def test_each_refusal(program: world.Program) -> None:
 
 def test_the_address_counts(program: world.Program) -> None:
     """UM31: a wrong address neither gets nor uses a token."""
-    away = {"REMOTE_ADDR": "192.0.2.7"}
+    away: dict[str, Any] = {"REMOTE_ADDR": "192.0.2.7"}
     response = world.post_form(TOKEN, GRANT, HTTP_AUTHORIZATION=program.basic, **away)
     assert refusal(response) == (401, "invalid_client")
     token = world.token(program).json()["access_token"]
@@ -189,7 +191,7 @@ def test_new_keys_kill_tokens(program: world.Program) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_client_library_searches(web: Any) -> None:
+def test_a_client_library_searches(web: house.Web) -> None:
     """UM31: an OAuth2 client library gets a token and searches, over HTTP."""
     world.seed_people()
     program = world.program(world.person("owner"))
@@ -201,7 +203,7 @@ def test_a_client_library_searches(web: Any) -> None:
     assert User.objects.count() == 4
 
 
-def test_metadata(client: Client, settings: Any) -> None:
+def test_metadata(client: Client, settings: Settings) -> None:
     told = client.get("/.well-known/oauth-authorization-server").json()
     assert told["token_endpoint"] == "http://testserver/oauth2/token"
     assert told["grant_types_supported"] == ["client_credentials"]

@@ -41,7 +41,9 @@ def links(kind: str) -> list[str]:
     """Confirmation links in the mails that went out."""
     assert kind
     jobs.run_queued()
-    return [link for message in django_mail.outbox for link in re.findall(r"/portal/verify/[\w-]{43}", message.body)]
+    return [
+        link for message in django_mail.outbox for link in re.findall(r"/portal/verify/[\w-]{43}", str(message.body))
+    ]
 
 
 def test_the_entrance() -> None:
@@ -267,6 +269,7 @@ def test_sessions() -> None:
     for browser in browsers:
         planted = sessions.SessionStore()
         planted.create()
+        assert planted.session_key is not None
         browser.cookies["sessionid"] = planted.session_key
         cookie = browser.post("/portal/login", form).cookies["sessionid"]
         assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")

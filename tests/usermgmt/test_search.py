@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from core.models import EmailAddress, User
 from tests.usermgmt import world
@@ -367,7 +368,7 @@ def test_consecutive_windows(program: world.Program) -> None:
 @pytest.mark.parametrize("kind", ["username", "name", "email"])
 @pytest.mark.parametrize("term", ["%FF%FE", "%C3", "abc%00def", "ab%09c%0Ad", "x" * 10_000, "%C2%85abc"])
 def test_what_cannot_match_asks_no_database(
-    program: world.Program, kind: str, term: str, django_assert_num_queries: Any
+    program: world.Program, kind: str, term: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     """UM23: Bad UTF-8, NUL, 10,000-character terms: 404 without search SQL."""
     with django_assert_num_queries(1):
@@ -377,7 +378,7 @@ def test_what_cannot_match_asks_no_database(
 
 @pytest.mark.parametrize(("kind", "longest"), [("username", 64), ("name", 513), ("email", 254)])
 def test_the_longest_term_that_is_looked_for(
-    program: world.Program, kind: str, longest: int, django_assert_num_queries: Any
+    program: world.Program, kind: str, longest: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     """UM23: as many code points as the column holds are searched for, one more is 404 without search SQL."""
     for length, statements in ((longest, 2), (longest + 1, 1)):
@@ -398,7 +399,7 @@ def test_a_reserved_letter_matches_nothing(program: world.Program) -> None:
 
 
 def test_few_statements_and_no_password_hasher(
-    program: world.Program, django_assert_max_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+    program: world.Program, django_assert_max_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """UM24: A search by Basic or Bearer runs ≤ 3 statements and no password hasher, also with 20 networks."""
     wide = world.program(networks=", ".join(f"10.0.{number}.0/24" for number in range(19)) + ", 127.0.0.1")

@@ -12,9 +12,11 @@ import requests
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from core import egress, errors, jobs
 from core.models import Job, Mail
+from tests import house
 from tests.usermgmt import world
 from usermgmt.jobs import provision as provision_jobs
 from usermgmt.models import Service, ServiceRequest, UserService
@@ -139,7 +141,7 @@ def test_held_and_denied(program: world.Program) -> None:
     )
 
 
-def test_statements(program: world.Program, django_assert_max_num_queries: Any) -> None:
+def test_statements(program: world.Program, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     """UM24: service add ≤ 8 statements, duplicates fewer."""
     world.service("coge", grant_mode="webhook", webhook_url="https://provision.example.org/")
     world.person("mgatto")
@@ -150,7 +152,7 @@ def test_statements(program: world.Program, django_assert_max_num_queries: Any) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_at_once(web: Any) -> None:
+def test_fifty_at_once(web: house.Web) -> None:
     """UM38: Fifty parallel identical adds: one row, one 200, 49 duplicate answers."""
     program = world.program(world.person("owner"))
     world.service("coge")
