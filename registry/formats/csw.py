@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
@@ -61,7 +61,7 @@ def read_capabilities(document: bytes, url: str) -> Capabilities:
         raise CswError("the answer to GetCapabilities is no capabilities document")
     for operation in root.iter(f"{{{OWS}}}Operation"):
         if operation.get("name") == "GetRecords":
-            return Capabilities(_post_url(operation) or url, _schemas(operation))
+            return Capabilities(_absolute(_post_url(operation), url), _schemas(operation))
     raise CswError("the catalogue offers no GetRecords")
 
 
@@ -72,6 +72,13 @@ def _post_url(operation: etree._Element) -> str:
         if "XML" in values:
             return post.get(f"{{{XLINK}}}href", "")
     return posts[0].get(f"{{{XLINK}}}href", "") if posts else ""
+
+
+def _absolute(address: str, url: str) -> str:
+    try:
+        return urljoin(url, address.strip())
+    except ValueError as error:
+        raise CswError("the catalogue's address for GetRecords is none") from error
 
 
 def _schemas(operation: etree._Element) -> tuple[str, ...]:

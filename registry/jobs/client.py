@@ -38,7 +38,8 @@ RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
 REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_PAUSE: Final = 300.0
 BLOCK: Final = 65_536
-GZIP_MARK: Final = 0x1F
+GZIP_HEAD: Final = b"\x1f\x8b"
+GZIP_MARK: Final = GZIP_HEAD[0]
 # How often it is looked whether the work is still wanted while an answer is waited for.
 LOOK_SECONDS: Final = 0.5
 ROBOT: Final = "Quincunx-Registry"
@@ -267,7 +268,8 @@ class Network:
                             yield current, response
                             return
                         current = _redirected(current, response)
-                        post = None if response.status in (301, 302, 303) else post
+                        # a query may be sent again (RFC 9110, 15.4.2); catalogues name addresses that moved to https
+                        post = None if response.status == 303 else post
             raise FetchError("redirects", "There are too many redirects.")
         except egress.Blocked as error:
             raise BlockedError("blocked_address", "The address is not allowed.") from error
@@ -382,6 +384,23 @@ class _Inflate:
     def _window(self, first: int) -> int:
         is_bare = self._may_be_bare and first & 0x0F != zlib.DEFLATED and first != GZIP_MARK
         return -zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS | 32
+
+
+def gunzipped(body: bytes, *, cap: int) -> bytes:
+    """What is in a gzip file, at most `cap` bytes; anything else as it is. Raises FetchError for a damaged file."""
+    if not body.startswith(GZIP_HEAD):
+        return body
+    inflate, parts, total = _Inflate("gzip"), [], 0
+    try:
+        for part in inflate.feed(body):
+            total += len(part)
+            _refuse_large(total, cap)
+            parts.append(part)
+    except zlib.error as error:
+        raise FetchError("encoding", "The compressed file is broken.") from error
+    if not inflate.is_complete:
+        raise FetchError("encoding", "The compressed file ends early.")
+    return b"".join(parts)
 
 
 def _refuse_large(total: int, cap: int) -> None:

@@ -236,8 +236,10 @@ def walk_sitemap(
 
 def _sitemap(network: client.Network, url: str) -> sitemap.Sitemap:
     _final, body = _page(network, url)
-    try:
-        return sitemap.read(body)
+    try:  # sitemaps may be gzip files, whatever the server calls them (sitemaps.org)
+        return sitemap.read(client.gunzipped(body, cap=settings.REGISTRY_MAX_LISTING_BYTES))
+    except client.FetchError as error:
+        raise _failure(url, error) from error
     except sitemap.UnreadableSitemapError as error:
         raise core_jobs.Failure("listing_failed", f"The sitemap {url} failed: {error}.") from error
 

@@ -27,6 +27,7 @@ SETTLED_AFTER: Final = timedelta(minutes=2)
 SETTLED_LISTING: Final = timedelta(hours=26)
 STORE_TRIES: Final = 3
 STORE_STATUS: Final = (200, 201, 204)
+EMPTY: Final = hashlib.sha256().hexdigest()
 EXAMINERS: Final = 2
 EXAMINE_AT_ONCE: Final = 8
 
@@ -52,11 +53,14 @@ class Options:
     stored_only: bool = False
 
 
-def is_settled(answer: client.Answer, *, listed_date: datetime | None, now: datetime) -> bool:
-    """Whether a file had rested when we fetched it, so that an equal listing proves it unchanged (4.4, step 1)."""
-    modified, date = _http_date(answer.header("last-modified")), _http_date(answer.header("date"))
-    if modified is not None and date is not None:
-        return date - modified > SETTLED_AFTER
+def is_settled(modified: str, date: str, *, listed_date: datetime | None, now: datetime) -> bool:
+    """Whether a file had rested when we fetched it, so that an equal listing proves it unchanged (4.4, step 1).
+
+    `modified`, `date`: the answer's `Last-Modified` and `Date`.
+    """
+    changed, sent = _http_date(modified), _http_date(date)
+    if changed is not None and sent is not None:
+        return sent - changed > SETTLED_AFTER
     return listed_date is not None and now - listed_date > SETTLED_LISTING
 
 
@@ -169,6 +173,9 @@ class Pool:
             return await self._same_bytes(waiting, answer)
         if answer.status != 200:
             return self._stage.failed(waiting, "status", f"The server answered {answer.status}.")
+        if not answer.body and waiting.content_sha256 not in ("", EMPTY):
+            # no document (4.4), so what we have stays; one that never was more is kept as it is (4.5)
+            return self._stage.failed(waiting, "empty", "The answer has no body.")
         sha256, verdict = await self._examined(answer.body, waiting)
         if verdict is None:
             return await self._same_bytes(waiting, answer)
@@ -220,10 +227,13 @@ class Pool:
 
     def _headers(self, waiting: stage.Waiting, answer: client.Answer) -> dict[str, Any]:
         now = datetime.now(UTC)
+        etag, modified = answer.header("etag"), answer.header("last-modified")[:60]
+        if answer.status == 304:  # which need not repeat them (RFC 9110, 15.4.5); Apache leaves out Last-Modified
+            etag, modified = etag or waiting.etag, modified or waiting.last_modified
         return {
-            "etag": answer.header("etag"),
-            "last_modified": answer.header("last-modified")[:60],
-            "settled": is_settled(answer, listed_date=waiting.listed_date, now=now),
+            "etag": etag,
+            "last_modified": modified,
+            "settled": is_settled(modified, answer.header("date"), listed_date=waiting.listed_date, now=now),
             "fetched_at": now,
         }
 

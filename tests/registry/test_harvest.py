@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -741,6 +743,25 @@ def test_sitemap(add_harvest: Add, source: demo_source.Source, served: demo_sour
     source.put("map.xml", b"<html/>")
     assert run(harvest).failure_code == "listing_failed"
     assert Record.objects.count() == 6
+
+
+def test_packed_sitemap(
+    add_harvest: Add, source: demo_source.Source, served: demo_source.Server, settings: Any
+) -> None:
+    """X30, X44: a sitemap may be a gzip file; a damaged or too large one fails the run."""
+    urls = "".join(f"<url><loc>{served.url('nginx')}{name}</loc></url>" for name in list(source.files))
+    whole = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}{" " * 90_000}</urlset>'.encode()
+    packed = gzip.compress(whole)
+    source.put("map.xml.gz", packed)
+    harvest = add_harvest(url=f"{served.url('nginx')}map.xml.gz", harvest_type="SITEMAP")
+    assert run(harvest).good == 6
+    for damaged in (packed[:-20], packed[:30] + b"x" * 30 + packed[60:]):
+        source.put("map.xml.gz", damaged)
+        assert run(harvest).failure_code == "listing_failed"
+    source.put("map.xml.gz", packed)
+    settings.REGISTRY_MAX_LISTING_BYTES = 80_000
+    made = run(harvest)
+    assert (made.failure_code, "larger than 80000 bytes" in made.failure_message) == ("listing_failed", True)
 
 
 THREDDS = """<?xml version="1.0"?>

@@ -7,6 +7,8 @@ import socketserver
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -33,6 +35,9 @@ class Raw:
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {}
+        # what is answered instead to whoever asks on a condition
+        self.unchanged = b""
+        self.asked: list[tuple[str, bool]] = []
 
     def put(self, path: str, body: bytes, *headers: str, status: str = "200 OK", length: bool = True) -> None:
         told = [*headers, f"Content-Length: {len(body)}"] if length else headers
@@ -53,9 +58,11 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         path = self.rfile.readline().split()[1].decode()
-        while self.rfile.readline().strip():
-            continue
-        self.wfile.write(self.raw.answers.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+        head = b"".join(iter(self.rfile.readline, b"\r\n"))
+        is_conditional = b"\r\nIf-" in head
+        self.raw.asked.append((path, is_conditional))
+        answer = self.raw.answers.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        self.wfile.write(self.raw.unchanged if is_conditional and self.raw.unchanged else answer)
 
 
 @pytest.fixture
@@ -125,6 +132,71 @@ def test_compressed_answers_that_are_broken(pack: Callable[[bytes], bytes], raw:
     """X24: a compressed listing that is cut or damaged fails the run."""
     raw.put("/", pack(page(*(f"{number}.xml" for number in range(100)))), "Content-Encoding: gzip")
     assert run(liar).failure_code == "listing_failed"
+
+
+@pytest.mark.parametrize(
+    "header", ['ETag: "1"', "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT"], ids=["entity tag", "date"]
+)
+def test_unchanged_answers_that_repeat_nothing(header: str, raw: Raw, liar: Harvest) -> None:
+    """X34: a 304 need not repeat the validators (RFC 9110, 15.4.5); the next run asks on the same condition again."""
+    raw.list("a.xml")
+    raw.put("/a.xml", samples.iso19139(1), header)
+    raw.unchanged = b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"
+    for _ in range(3):
+        assert (run(liar).good, liar.last_bad_count) == (1, 0)
+    assert [is_conditional for path, is_conditional in raw.asked if path == "/a.xml"] == [False, True, True]
+
+
+def test_unchanged_answers_prove_that_a_file_had_rested(raw: Raw, liar: Harvest) -> None:
+    """X34, X35: after a 304 without the date that Apache leaves out, a file that had rested still had."""
+    Harvest.objects.update(full_check_days=0)
+    lately = datetime.now(UTC).strftime("%d-%b-%Y %H:%M")
+    raw.put("/", page("a.xml", beside=f"  {lately}  3000"))
+    raw.put(
+        "/a.xml", samples.iso19139(1), "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT", f"Date: {rfc(0)}", 'ETag: "1"'
+    )
+    raw.unchanged = f'HTTP/1.1 304 Not Modified\r\nDate: {rfc(0)}\r\nETag: "1"\r\nConnection: close\r\n\r\n'.encode()
+    assert run(liar).good == 1
+    assert run(liar).unchanged == 1
+    Harvest.objects.update(full_check_days=7)
+    made = run(liar)
+    assert (made.unchanged, made.requests) == (1, 1)
+
+
+def rfc(seconds: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+def test_answers_without_a_body(raw: Raw, liar: Harvest) -> None:
+    """X36: a 200 without a body is no document: what was there before stays, stale; one that never was more is bad."""
+    raw.list("a.xml", "b.xml")
+    raw.put("/a.xml", samples.iso19139(1))
+    raw.put("/b.xml", b"")
+    assert (run(liar).good, liar.last_bad_count) == (1, 1)
+    assert Record.objects.get(identity__endswith="b.xml").issues[0]["code"] == "empty"
+    raw.put("/a.xml", b"")
+    for _ in range(2):
+        made = run(liar)
+        assert (made.state, made.good, made.bad, made.stale, made.changed) == ("ok", 0, 2, 1, 0)
+    kept = Record.objects.get(identity__endswith="a.xml")
+    assert (kept.valid, kept.stale_since is not None, kept.fetch_issue["code"]) == (True, True, "empty")
+    raw.put("/a.xml", samples.iso19139(1))
+    assert run(liar).good == 1
+
+
+def test_catalogues_that_moved(add_harvest: Add, source: demo_source.Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X33: an address for GetRecords may be relative, and a redirect is asked the same question."""
+    told = demo_source._capabilities
+    monkeypatch.setattr(
+        demo_source,
+        "_capabilities",
+        lambda url, schema: told(url, schema).replace(
+            f'Post xlink:href="{url}"'.encode(), b'Post xlink:href=" /moved "'
+        ),
+    )
+    source.redirects["/moved"] = "/csw"
+    made = run(add_harvest("csw"))
+    assert (made.failure_message, made.good) == ("", 6)
 
 
 @pytest.mark.parametrize("date", [OVERFLOW, "Mon, 01 Jan 2026 00:00:00 +99999999999999999999"])

@@ -193,6 +193,19 @@ def test_a_long_run_says_where_the_rest_is(signed_in: Client, add_harvest: Add, 
     assert f'<a href="/registry/sources/{made.harvest.uid}/records">Records</a>' in page
 
 
+def test_pause_and_resume(signed_in: Client, add_harvest: Add) -> None:
+    """X46, X51: an owner resumes a source that an undo has paused, and pauses one, on the form of its settings."""
+    harvest = add_harvest(paused=True)
+    path = f"/registry/sources/{harvest.uid}/edit"
+    shown = signed_in.get(path).content.decode()
+    assert re.search(r'<input type="checkbox" name="paused"[^>]* checked', shown)
+    for sent in ({}, {"paused": "on"}):
+        assert signed_in.post(path, _form(url=harvest.url, publish="on", **sent)).status_code == 302
+        harvest.refresh_from_db()
+        assert harvest.paused is bool(sent)
+    assert not HarvestRun.objects.exists()
+
+
 def test_harvest_now(signed_in: Client, add_harvest: Add) -> None:
     """X51: Harvest now asks if unpublished, shows live progress by refreshing, and can be cancelled."""
     harvest = add_harvest(publish=False)
@@ -346,6 +359,17 @@ def test_subscription(signed_in: Client, add_harvest: Add, source: demo_source.S
     assert Mail.objects.filter(kind="registry.run").count() == 1
     signed_in.post(f"/registry/sources/{harvest.uid}/subscribe", {"event": ""})
     assert not Subscription.objects.exists()
+
+
+def test_subscription_leaves_webhooks(signed_in: Client, harvest: Harvest, owner: User) -> None:
+    """X51: changing one's mails about a source keeps the webhook an operator has set up for the same person."""
+    hook = {"webhook_url": "https://hooks.example.org/x", "event": "always", "key": "k"}
+    Subscription.objects.create(user=owner, harvest=harvest, **hook)
+    for event in ("failure", ""):
+        signed_in.post(f"/registry/sources/{harvest.uid}/subscribe", {"event": event})
+        kept = Subscription.objects.exclude(webhook_url="").values("webhook_url", "event", "key")
+        assert list(kept) == [hook]
+        assert Subscription.objects.filter(webhook_url="").count() == bool(event)
 
 
 def test_ckan_link_of_the_organisation(client: Client, add_harvest: Add, organization: Organization) -> None:
