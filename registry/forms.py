@@ -64,13 +64,14 @@ class SourceForm(HarvestForm):
 
     class Meta:
         model = Harvest
-        fields = [*edit.WRITABLE, *harvest.OPTIONS, "serve_invalid", "widen_points"]
+        fields = [*edit.WRITABLE, "paused", *harvest.OPTIONS, "serve_invalid", "widen_points"]
         labels = {
             "url": "Address",
             "organization": "Organisation",
             "harvest_type": "Type",
             "harvest_interval": "Interval",
             "publish": "Published",
+            "paused": "Paused: harvested by hand only",
             "harvest_contact": "Contact e-mail",
             "ckan_harvest_url": "CKAN harvest page",
             "max_depth": "Levels of folders",

@@ -109,8 +109,8 @@ def subscribe(user: User, harvest: Harvest, *, event: str) -> Subscription:
 
 
 def unsubscribe(user: User, harvest: Harvest) -> None:
-    """Tell them no more."""
-    Subscription.objects.filter(user=user, harvest=harvest).delete()
+    """Mail them no more; webhooks stay, which are set up in the admin."""
+    Subscription.objects.filter(user=user, harvest=harvest, webhook_url="").delete()
 
 
 def last_admin(account: Account) -> bool:
