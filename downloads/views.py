@@ -180,12 +180,13 @@ class Link(View):
 def _described(found: services.Delivery) -> dict[str, str]:
     digest = base64.b64encode(bytes.fromhex(found.sha256)).decode()
     headers = {
-        "ETag": f'"{found.etag}"',
         "Accept-Ranges": "bytes",
         "Repr-Digest": f"sha-256=:{digest}:",
         "Content-Disposition": blobs.disposition(found.filename),
         "Cache-Control": "private, no-store",
     }
+    if found.etag:
+        headers["ETag"] = f'"{found.etag}"'
     if isinstance(found.modified, datetime.datetime):
         headers["Last-Modified"] = http_date(found.modified.timestamp())
     return headers
@@ -197,7 +198,7 @@ def _stream(request: HttpRequest, found: services.Delivery) -> HttpResponseBase:
     start, end = 0, found.size
     status = 200
     condition = request.headers.get("If-Range", "")
-    if condition in ("", headers["ETag"], headers.get("Last-Modified")):
+    if condition in ("", headers.get("ETag"), headers.get("Last-Modified")):
         wanted = _range(request.headers.get("Range", ""), found.size)
         if wanted == (0, 0):
             headers["Content-Range"] = f"bytes */{found.size}"

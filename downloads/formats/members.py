@@ -3,7 +3,7 @@
 Pure: from the options of a request and the raw column sets of its data version to the list of members, in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -26,6 +26,7 @@ _STEMS: Final[dict[tuple[Entity, Source], str]] = {
     ("media", "indexterms"): "multimedia",
     ("media", "raw"): "multimedia_raw",
 }
+_GROUPED_STEMS: Final = {"uniquenames": "names", "uniquelocality": "locality"}
 _ROW_TYPES: Final[dict[Entity, str]] = {"records": OCCURRENCE, "media": MULTIMEDIA}
 
 
@@ -93,6 +94,20 @@ def file_name(uuid: str, *, form: str, core_type: str, core_source: str) -> str:
     return f"{uuid}.{middle}.{form}"
 
 
+def in_order(rows: Mapping[str, int], *, core_type: str, core_source: str) -> dict[str, int]:
+    """Rows per file of an archive, the files in their order, which the database does not keep."""
+    core = (
+        _GROUPED_STEMS.get(core_type)
+        or _STEMS["media" if core_type == "mediarecords" else "records", _source(core_source)]
+    )
+    places = {stem: place for place, stem in enumerate(dict.fromkeys([core, *_STEMS.values(), "deleted"]))}
+    return dict(sorted(rows.items(), key=lambda item: places[item[0].partition(".")[0]]))
+
+
+def _source(core_source: str) -> Source:
+    return "raw" if core_source == "raw" else "indexterms"
+
+
 def members(
     *,
     form: str,
@@ -130,7 +145,7 @@ class _Layout:
 
     def core(self, fields: dict[Entity, Sequence[str] | None], raws: dict[Entity, Sequence[str]]) -> Member:
         entity: Entity = "media" if self.core_type == "mediarecords" else "records"
-        source: Source = "raw" if self.core_source == "raw" else "indexterms"
+        source = _source(self.core_source)
         names = fields[entity]
         if self.has_bare_core and names is not None:
             columns = (*_index_columns(entity, names), *_raw_columns(names))  # one file: it holds whatever was named
@@ -173,7 +188,7 @@ class _Layout:
         name, row_type = GROUPED[self.core_type]
         term = terms.RECORD_TERM[name]
         return Member(
-            name=f"{'names' if self.core_type == 'uniquenames' else 'locality'}.{self._extension}",
+            name=f"{_GROUPED_STEMS[self.core_type]}.{self._extension}",
             entity="names",
             source="indexterms",
             columns=(Column(term.header, term), Column("idigbio:itemCount")),

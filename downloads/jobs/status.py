@@ -138,7 +138,9 @@ def rows(download: Download) -> dict[str, int]:
     name = members.file_name(
         str(download.uuid), form=download.form, core_type=download.core_type, core_source=found.core_source
     )
-    return counted if name.endswith(".zip") else {name: sum(counted.values())}
+    if not name.endswith(".zip"):
+        return {name: sum(counted.values())}
+    return members.in_order(counted, core_type=download.core_type, core_source=found.core_source)
 
 
 def webhook_payload(download: Download, base_url: str) -> str:

@@ -99,8 +99,8 @@ def _is_given(value: Any) -> bool:
 
 
 def _tried(value: Any) -> Any:
-    """A text as the JSON text it spells, `"csv"` in quotes as csv; anything else as it is."""
-    if isinstance(value, str) and value.strip().startswith('"'):
+    """A text as the JSON it spells where that makes a difference: `"csv"` in quotes is csv, `null` is null."""
+    if isinstance(value, str) and (value.strip().startswith('"') or value.strip() == "null"):
         try:
             return jsontext.loads(value)
         except errors.Invalid:

@@ -69,7 +69,7 @@ def position(download: Download) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What the link leads to. `sha256` is hex; `size` in bytes; `etag` without quotes."""
+    """What the link leads to. `sha256` is hex; `size` in bytes; `etag` without quotes, "" if not known."""
 
     key: str
     filename: str
@@ -124,12 +124,12 @@ def _stored_etag(build: Build) -> str | None:
     """The blob's entity tag, which a client sees at the store too; None if the blob is missing.
 
     A missing one is noted, so that the next request builds anew. A store that does not answer proves nothing: the link
-    is given all the same, with a tag of our own.
+    is given all the same, with the tag the store gave when it took the file; a client resumes by it.
     """
     try:
         found = blobs.stat(build.blob_key)
     except blobs.StoreUnavailable:
-        return build.sha256[:32]
+        return build.etag
     if found is None:
         Build.objects.filter(pk=build.pk).update(state=Build.State.DELETED)
         return None

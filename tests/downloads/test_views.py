@@ -29,7 +29,7 @@ from core import auth, blobs, jobs
 from core.blobs import signing
 from core.models import Job, User
 from downloads.jobs import status as stand
-from downloads.models import Build, Download, Quota
+from downloads.models import Build, Claim, Download, Notification, Quota
 from downloads.services import operate
 from tests import house
 from tests.downloads import making
@@ -620,6 +620,57 @@ def test_the_link_outlives_what_it_signs(client: Client, monkeypatch: pytest.Mon
     refused.value.close()
     with urllib.request.urlopen(client.get(path)["Location"]) as answer:
         assert (answer.status, answer.headers["ETag"]) == (200, tag)
+
+
+def test_the_tag_of_the_link_while_the_store_is_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D25: the ETag is the store's also while the store does not answer, so that a client resumes by it later."""
+    path = f"/downloads/{ident(client.get(url()).json())}.zip"
+    finish()
+    tag = client.head(path)["ETag"]
+    with urllib.request.urlopen(client.get(path)["Location"]) as answer:
+        assert answer.headers["ETag"] == tag
+
+    def away(key: str) -> None:
+        raise blobs.StoreUnavailable("The file store does not answer.", key=key)
+
+    monkeypatch.setattr(blobs, "stat", away)
+    alone = client.head(path)
+    assert (alone.status_code, alone["ETag"]) == (200, tag)
+    assert client.get(path).status_code == 302
+    Build.objects.update(etag="")  # made before tags were kept
+    alone = client.head(path)
+    assert (alone.status_code, alone.has_header("ETag")) == (200, False)
+
+
+def test_rows_are_told_in_the_order_of_the_files(client: Client) -> None:
+    """D12, D33: the core is in front, the others in their order, in the archive and where rows are told per member."""
+    order = ["occurrence", "occurrence_raw", "multimedia", "multimedia_raw"]
+    for options in (
+        {},
+        {"core_source": "raw"},
+        {"core_type": "mediarecords"},
+        {"core_type": "mediarecords", "core_source": "raw"},
+        {"core_type": "uniquenames"},
+        {"core_type": "uniquelocality", "form": "dwca-tsv"},
+    ):
+        body = v2(client, rq={"genus": "acer"}, **options).json()
+        finish()
+        done = client.get(f"/v2/download/{ident(body)}").json()
+        inside = making.members(Download.objects.get(pk=ident(body)))
+        names = [name for name in inside if name.endswith((".csv", ".tsv"))]
+        assert [*done["rows"]] == names, options
+        assert [name[:-4] for name in names[1:]] == [stem for stem in order if stem != names[0][:-4]]
+
+
+def test_options_of_null(client: Client) -> None:
+    """D13, D23: a text that is JSON's null is no value, in the URL as in a body."""
+    names = ("email", "source", "webhook", "since", "form", "record_fields", "force", "dry_run")
+    sent = {"rq": ACER} | dict.fromkeys(names, "null")
+    answers = [client.get("/v2/download?" + urllib.parse.urlencode(sent)), v2(client, rq=ACER), v2(client, **sent)]
+    assert [answer.status_code for answer in answers] == [200] * 3, answers[0].content
+    assert len({ident(answer.json()) for answer in answers}) == 1
+    assert not Notification.objects.exists()
+    assert {claim.source for claim in Claim.objects.all()} == {""}
 
 
 def test_link_of_a_failed_download(client: Client) -> None:

@@ -98,7 +98,9 @@ def _from_parts(plan: Plan, member: members.Member, sums: Sums) -> File:
 
 def directly(plan: Plan, token: uuid.UUID | None, note: Note) -> list[File]:
     """Make the files of a build of one stretch each; `token` tells this attempt's blobs from others."""
-    return [file for group in plan.groups for file in _made_together(plan, group, token, note)]
+    made = [file for group in plan.groups for file in _made_together(plan, group, token, note)]
+    places = {member.name: place for place, member in enumerate(plan.files)}
+    return sorted(made, key=lambda file: places[file.member.name])  # a core of media: its raw file comes last
 
 
 def _made_together(plan: Plan, group: list[members.Member], token: uuid.UUID | None, note: Note) -> list[File]:

@@ -227,6 +227,7 @@ class _Lead:
                 blob_key=key,
                 size=blob.size,
                 sha256=sha256,
+                etag=blob.etag,
                 finished_at=timezone.now(),
                 storage_away_since=None,
             )
