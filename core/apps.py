@@ -29,7 +29,8 @@ class ApiConfig(AppConfig):
     ``metrics``: dotted path of ``() -> Iterator[prometheus_client.Metric]``, what ``/metrics`` asks at each scrape.
     ``invariants``: dotted path of ``() -> Iterator[str]``, a sentence for each breach; for ``manage.py doctor``.
     ``change_address``: dotted path of ``(user, address) -> None``, asks for an account's other e-mail address to be
-    proven and then taken (see ``core.addresses``); one app has it.
+    proven and then taken (see ``core.people``); one app has it.
+    ``keeps_username``: dotted path of ``(user) -> str``, why an account cannot have another user name; empty if it can.
     ``seed_command``: management command that loads the demo data.
     ``demo_check``: dotted path of ``(base_url: str, credentials: dict[str, str]) -> str``; does one real request
     or job over HTTP and returns the line to print, raises when the answer is not right.
@@ -45,6 +46,7 @@ class ApiConfig(AppConfig):
     metrics: ClassVar[str] = ""
     invariants: ClassVar[str] = ""
     change_address: ClassVar[str] = ""
+    keeps_username: ClassVar[str] = ""
     seed_command: ClassVar[str] = ""
     demo_check: ClassVar[str] = ""
     demo_lines: ClassVar[str] = ""

@@ -14,6 +14,7 @@ class ExportsConfig(ApiConfig):
     demo_lines = "exports.demo.lines"
     live_blobs = "exports.jobs.build.live_blobs"
     invariants = "exports.jobs.doctor.invariants"
+    keeps_username = "exports.services.owners.keeps_username"
 
     def ready(self) -> None:
         from exports import tasks  # noqa: F401 - registers the jobs

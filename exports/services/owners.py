@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from core import addresses, errors, throttle
+from core import errors, people, throttle
 from core.models import User
 from exports.formats import records
 from exports.models import Membership, Organization, Profile
@@ -97,6 +97,13 @@ def edit_user(user: User, *, data: Json) -> User:
     return user
 
 
+def keeps_username(user: User) -> str:
+    """Why an account cannot have another user name; empty if it can."""
+    if user.exports_repos.exists():
+        return "Your user name stands in the addresses of your repositories, so it cannot be changed."
+    return ""
+
+
 def _change_address(user: User, address: str) -> None:
     """No address at once; another one by the link that is mailed there, so many times an hour."""
     if address == user.email:
@@ -108,7 +115,7 @@ def _change_address(user: User, address: str) -> None:
     wait = throttle.hit("exports.address", str(user.pk), limit=ADDRESSES, window=ADDRESS_WINDOW)
     if wait:
         raise errors.Throttled(retry_after=wait)
-    addresses.change(user, address)
+    people.change_address(user, address)
 
 
 def _save_profile(user: User, data: Json) -> None:

@@ -129,7 +129,11 @@ class Profile(frame.OwnPage):
             return self.shown(request, status=400, username=form)
         if form.cleaned_data["username"] == self.me.username:
             return frame.back(request, "/portal/profile", "That is your user name already.")
-        accounts.rename(self.me, form.cleaned_data["username"])
+        try:
+            accounts.rename(self.me, form.cleaned_data["username"])
+        except errors.Invalid as fact:
+            frame.refuse(form, fact)
+            return self.shown(request, status=400, username=form)
         return frame.back(request, "/portal/profile", "Your user name was changed.")
 
     def email(self, request: HttpRequest) -> HttpResponse:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from core import errors
+from core import errors, people
 from core.models import EmailAddress, User
 from usermgmt.formats import secrets
 from usermgmt.jobs import mails
@@ -182,8 +182,9 @@ def edit(
 
 
 def rename(user: User, username: str) -> None:
-    """Give an account another user name."""
+    """Give an account another user name; `errors.Invalid` when it is refused or the old one must stay."""
     check_username(username, own=user.pk)
+    people.check_rename(user)
     user.username = username
     try:
         with transaction.atomic():

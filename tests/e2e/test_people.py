@@ -1,4 +1,4 @@
-"""An e-mail address changed at one API is the account's at all of them once it is proven, and not before."""
+"""Changes of an account that concern more than one API: its address, its user name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.test import Client
 
 from core import jobs
 from core.models import User
-from exports.services import tokens
+from exports.services import repos, tokens
 from tests.usermgmt import world
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,3 +39,20 @@ def test_the_old_address_stays_until_the_new_one_is_proven() -> None:
     assert User.objects.get(pk=person.pk).email == "new@example.org"
     assert shown("username/amal") == shown("email/new@example") == ["new@example.org"]
     assert shown("email/old@example") == []
+
+
+def test_a_user_name_in_addresses_stays() -> None:
+    """UM48: who has repositories under a user name keeps it; they would be nobody's under the new one."""
+    person = world.person("amal", "Amal", "Haddad")
+    browser = Client()
+    browser.force_login(person)
+    repo = repos.create(person, kind="source", data={"id": "P", "name": "P"}, user=person)
+    wanted = {"part": "username", "username-username": "amal2"}
+    refused = browser.post("/portal/profile", wanted)
+    assert refused.status_code == 400
+    assert "Your user name stands in the addresses of your repositories" in refused.content.decode()
+    assert Client().get("/users/amal/sources/P/").status_code == 200
+    assert [one["url"] for one in Client().get("/users/amal/sources/").json()] == [repo.uri]
+    repo.delete()
+    assert browser.post("/portal/profile", wanted).status_code == 302
+    assert User.objects.get(pk=person.pk).username == "amal2"
