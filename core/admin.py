@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm, UsernameField
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat, pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 
-from core import errors, jobs, mail, webhooks
+from core import errors, jobs, mail, people, webhooks
 from core.models import ApiToken, EmailAddress, Job, Mail, User, WebhookDelivery
 
 admin.site.site_header = "Quincunx"
@@ -68,23 +70,56 @@ class ReadOnlyRows(admin.TabularInline[Any, Any]):
         return False
 
 
+class AddressForm(forms.ModelForm[EmailAddress]):
+    class Meta:
+        model = EmailAddress
+        fields = ["address", "is_verified"]
+        field_classes = {"address": forms.EmailField}
+
+
 class Addresses(admin.TabularInline[EmailAddress, User]):
+    """All addresses of a person. Which is the primary one follows the person's own field `email`."""
+
     model = EmailAddress
+    form = AddressForm
     extra = 0
     fields = ["address", "is_primary", "is_verified"]
+    readonly_fields = ["is_primary"]
 
 
-class NewPerson(AdminUserCreationForm[User]):
+class PersonForm(forms.ModelForm[User]):
+    """What can be said of an account by hand, so that nothing of it fails when it is stored."""
+
+    def clean_email(self) -> str:
+        address: str = self.cleaned_data["email"]
+        others = EmailAddress.objects.exclude(user_id=self.instance.pk)
+        if others.filter(address__iexact=address).exists():
+            raise ValidationError("Somebody else has this address.")
+        return address
+
+
+class NewPerson(PersonForm, AdminUserCreationForm[User]):
     class Meta:
         model = User
         fields = ["username", "email"]
+        field_classes = {"username": UsernameField, "email": forms.EmailField}
 
 
-class ChangedPerson(UserChangeForm[User]):
+class ChangedPerson(PersonForm, UserChangeForm[User]):
     class Meta:
         model = User
-        fields = "__all__"
-        field_classes = {"username": UsernameField}
+        # Those with classes of their own; the page's fieldsets say which there are.
+        fields = ["username", "email"]
+        field_classes = {"username": UsernameField, "email": forms.EmailField}
+
+    def clean_username(self) -> str:
+        wanted = User.normalize_username(self.cleaned_data["username"])
+        if wanted != self.initial["username"]:
+            try:
+                people.check_rename(self.instance)
+            except errors.Invalid as fact:
+                raise ValidationError(fact.message) from None
+        return wanted
 
 
 @admin.register(User)
@@ -114,6 +149,16 @@ class People(UserAdmin[User]):
         ("Rights", {"fields": ["is_staff", "is_superuser", "groups", "user_permissions"], "classes": ["collapse"]}),
     ]
     add_fieldsets = [(None, {"fields": ["username", "email", "usable_password", "password1", "password2"]})]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Store the addresses beside what the person's own field has just made of them."""
+        for address in formset.save(commit=False):
+            if address.pk:
+                address.refresh_from_db(fields=["is_primary"])
+            address.save()
+        for address in formset.deleted_objects:
+            address.delete()
+        form.instance.follow_addresses()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str

@@ -125,6 +125,12 @@ class User(AbstractBaseUser, PermissionsMixin):
             if password_chosen:
                 self.api_tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
 
+    def follow_addresses(self) -> None:
+        """Make ``email`` equal the primary address row, after that was changed or deleted by itself."""
+        primary = EmailAddress.objects.filter(user=self, is_primary=True).first()
+        self.email = primary.address if primary else ""
+        super().save(update_fields=["email"])
+
 
 class EmailAddressManager(models.Manager["EmailAddress"]):
     def follow(self, user: User) -> None:

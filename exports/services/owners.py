@@ -100,7 +100,7 @@ def edit_user(user: User, *, data: Json) -> User:
 def keeps_username(user: User) -> str:
     """Why an account cannot have another user name; empty if it can."""
     if user.exports_repos.exists():
-        return "Your user name stands in the addresses of your repositories, so it cannot be changed."
+        return "The user name stands in the addresses of repositories, so it cannot be changed."
     return ""
 
 

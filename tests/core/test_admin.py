@@ -44,6 +44,54 @@ def test_a_person_is_created_and_edited(staff: Client) -> None:
     assert User.objects.get(username="neu").addresses.get().address == "neu@example.org"
 
 
+def edited(staff: Client, user: User, **changes: str) -> str:
+    """The page that answers when these fields of a person's form are changed; empty when it was stored."""
+    rows = list(user.addresses.order_by("-is_primary", "pk"))
+    inline = {"addresses-TOTAL_FORMS": str(len(rows)), "addresses-INITIAL_FORMS": str(len(rows))}
+    for place, row in enumerate(rows):
+        inline |= {
+            f"addresses-{place}-{name}": str(value)
+            for name, value in (("id", row.pk), ("user", user.pk), ("address", row.address))
+        }
+        inline |= {f"addresses-{place}-is_verified": "on"} if row.is_verified else {}
+    form = {"username": user.username, "email": user.email, "is_active": "on", "is_validated": "on"}
+    answer = staff.post(f"/admin/core/user/{user.pk}/change/", form | inline | changes)
+    return "" if answer.status_code == 302 else answer.content.decode()
+
+
+def test_addresses_stay_in_step(staff: Client) -> None:
+    """Whatever staff change of the addresses, the account's `email` is its primary row, and nothing fails."""
+    user = User.objects.create_user("amal", "amal@example.org", is_validated=True)
+    User.objects.create_user("other", "taken@example.org")
+    rows = user.addresses.order_by("pk").values_list("address", "is_primary", "is_verified")
+    for address, told in (("TAKEN@example.org", "Somebody else has this address."), ("none", "Enter a valid email")):
+        assert told in edited(staff, user, email=address)
+        assert edited(staff, user, **{"addresses-0-address": address})
+    form = {"username": "new", "email": "Taken@example.org", "usable_password": "false"}
+    inline = {"addresses-TOTAL_FORMS": "0", "addresses-INITIAL_FORMS": "0"}
+    assert staff.post("/admin/core/user/add/", form | inline).status_code == 200
+    # the address of the primary row itself
+    assert not edited(staff, user, **{"addresses-0-address": "second@example.org"})
+    user.refresh_from_db()
+    assert (user.email, list(rows.all())) == ("second@example.org", [("second@example.org", True, True)])
+    # another address for the account, while its row is changed too
+    assert not edited(staff, user, email="third@example.org", **{"addresses-0-is_verified": ""})
+    user.refresh_from_db()
+    assert user.email == "third@example.org"
+    assert list(rows.all()) == [("second@example.org", False, False), ("third@example.org", True, True)]
+    assert not edited(staff, user, **{"addresses-0-DELETE": "on"})
+    user.refresh_from_db()
+    assert (user.email, list(rows.all())) == ("", [("second@example.org", False, False)])
+
+
+def test_a_user_name_of_other_letters_is_the_same(staff: Client) -> None:
+    user = User.objects.create_user("amal")
+    User.objects.create_user("other")
+    assert "already exists" in edited(staff, user, username="OTHER")
+    assert not edited(staff, user, username="AMAL2")
+    assert User.objects.get(pk=user.pk).username == "amal2"
+
+
 def test_tokens_are_revoked_and_never_shown(staff: Client) -> None:
     token, secret = auth.issue_token(User.objects.get(), audience="exports")
     page = staff.get(f"/admin/core/apitoken/{token.pk}/change/").content.decode()

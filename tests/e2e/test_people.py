@@ -8,7 +8,7 @@ import pytest
 from django.core import mail as django_mail
 from django.test import Client
 
-from core import jobs
+from core import admin, jobs
 from core.models import User
 from exports.services import repos, tokens
 from tests.usermgmt import world
@@ -50,7 +50,11 @@ def test_a_user_name_in_addresses_stays() -> None:
     wanted = {"part": "username", "username-username": "amal2"}
     refused = browser.post("/portal/profile", wanted)
     assert refused.status_code == 400
-    assert "Your user name stands in the addresses of your repositories" in refused.content.decode()
+    assert "The user name stands in the addresses of repositories" in refused.content.decode()
+    by_staff = admin.ChangedPerson({"username": "amal2"}, instance=person)
+    assert by_staff.errors["username"] == [
+        "The user name stands in the addresses of repositories, so it cannot be changed."
+    ]
     assert Client().get("/users/amal/sources/P/").status_code == 200
     assert [one["url"] for one in Client().get("/users/amal/sources/").json()] == [repo.uri]
     repo.delete()
