@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from downloads.admin.lists import BigList, one_of
+from downloads.jobs import ingest
 from downloads.models import IngestRun, RejectedRow
 
 _RUNS_OFFERED = 50
@@ -45,6 +46,8 @@ class IngestRuns(BigList):
 
     @admin.display(description="stage")
     def stage(self, run: IngestRun) -> str:
+        if run.state == IngestRun.State.DONE and run.report.get("dry_run"):
+            return "dry run: nothing was changed"
         if run.job is None or run.state != IngestRun.State.RUNNING:
             return str(run.state)
         return f"{run.job.progress.get('stage', 'queued')} {run.job.progress.get('rows', '')}".strip()
@@ -55,7 +58,8 @@ class IngestRuns(BigList):
         if run.report.get("rejected"):
             address = reverse("admin:downloads_rejectedrow_changelist")
             link = format_html('<p><a href="{}?run={}">The rows that were set aside</a></p>', address, run.pk)
-        return format_html("<pre>{}</pre>{}", json.dumps(run.report, ensure_ascii=False, indent=1), link)
+        said = ingest.Report.from_json(run.report).sentence() if run.state == IngestRun.State.DONE else ""
+        return format_html("<p>{}</p><pre>{}</pre>{}", said, json.dumps(run.report, ensure_ascii=False, indent=1), link)
 
     @admin.display(description="read")
     def read(self, run: IngestRun) -> Any:
@@ -63,19 +67,24 @@ class IngestRuns(BigList):
 
     @admin.display(description="added")
     def added(self, run: IngestRun) -> Any:
-        return run.report.get("added")
+        return _done(run, "added")
 
     @admin.display(description="changed")
     def changed(self, run: IngestRun) -> Any:
-        return run.report.get("changed")
+        return _done(run, "changed")
 
     @admin.display(description="removed")
     def removed(self, run: IngestRun) -> Any:
-        return run.report.get("removed")
+        return _done(run, "removed")
 
     @admin.display(description="rejected")
     def rejected(self, run: IngestRun) -> Any:
         return sum(run.report.get("rejected", {}).values())
+
+
+def _done(run: IngestRun, name: str) -> Any:
+    """A count of what was done; the report of a refused archive only tells what would have been."""
+    return run.report.get(name) if run.state == IngestRun.State.DONE else None
 
 
 class _Echo:

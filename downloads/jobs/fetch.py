@@ -19,7 +19,7 @@ _SECONDS = 3600.0
 
 
 def is_url(place: str) -> bool:
-    return place.startswith(("http://", "https://"))
+    return place.lower().startswith(("http://", "https://"))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 import zipfile
 from pathlib import Path
@@ -17,11 +19,14 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 
-from core import blobs
+from core import blobs, jobs
+from core.models import User
+from downloads import services
 from downloads.formats import archive_in, words
 from downloads.jobs import imports, ingest
-from downloads.models import Identifier, IngestRun, MediaRecord, Record, RecordMedia, RejectedRow
+from downloads.models import Identifier, IngestRun, MediaRecord, Record, RecordMedia, Recordset, RejectedRow
 from tests import house
 from tests.downloads import making
 from tests.house import wait_for
@@ -329,3 +334,82 @@ def test_a_killed_run_is_over_a_living_one_is_not(tmp_path: Path) -> None:
     run = making.latest_run()
     assert (run.state, run.error) == (IngestRun.State.FAILED, "The ingest was stopped.")
     assert making.bring_in(path).added == 3
+
+
+def test_who_waits_for_another_ingest_can_be_stopped(tmp_path: Path) -> None:
+    """D41: ingests exclude each other; one that waits says so, looks for its end meanwhile, and changes nothing."""
+    path = making.archive(tmp_path, making.specimens(2))
+    seen: list[tuple[str, int]] = []
+
+    def stop(stage: str, rows: int) -> None:
+        seen.append((stage, rows))
+        if [each for each, _rows in seen].count("waiting for another ingest") == 2:
+            raise jobs.Cancelled
+
+    def hold(held: threading.Event, end: threading.Event) -> None:
+        ingest.publish.lock_session()
+        held.set()
+        end.wait()
+        ingest.publish.unlock_session()
+        connection.close()
+
+    held, end = threading.Event(), threading.Event()
+    other = threading.Thread(target=hold, args=(held, end))
+    other.start()
+    try:
+        held.wait()
+        with pytest.raises(jobs.Cancelled):
+            services.import_archive(str(path), ingest.Options(), progress=stop)
+    finally:
+        end.set()
+        other.join()
+    assert seen[-1] == ("waiting for another ingest", 2)
+    assert not Record.objects.exists()
+    assert making.bring_in(path).added == 2
+
+
+def test_recordsets_of_urls_that_differ_in_their_query(tmp_path: Path, settings: Any) -> None:
+    """D44: of a server with all its archives under one name, each is a recordset of its own."""
+    settings.ALLOW_PRIVATE_NETWORKS = True
+    data = making.archive(tmp_path, making.specimens(2), package="").read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        base = f"HTTP://127.0.0.1:{server.server_address[1]}/archive.do"
+        for resource in ("birds", "bees", "birds"):
+            services.import_archive(f"{base}?r={resource}", ingest.Options())
+        server.shutdown()
+    found = {str(recordset.uuid): recordset.record_count for recordset in Recordset.objects.all()}
+    names = ("archive?r=birds", "archive?r=bees")
+    assert found == {str(uuid.uuid5(uuid.NAMESPACE_URL, name)): 2 for name in names}
+
+
+def test_the_admin_tells_what_became_of_an_archive(tmp_path: Path, client: Client) -> None:
+    """D50: the page of a run has its report in words; of a dry run or a refused archive nothing looks done."""
+    client.force_login(User.objects.create_superuser("keeper", password="x"))
+    path = making.archive(tmp_path, making.specimens(3))
+    making.bring_in(path, dry_run=True)
+    making.bring_in(path)
+    with pytest.raises(ingest.Refused):
+        making.bring_in(making.archive(tmp_path, making.specimens(1)))
+    dry, done, refused = IngestRun.objects.order_by("pk")
+    page = client.get(f"/admin/downloads/ingestrun/{done.pk}/change/").content.decode()
+    assert "3 rows read: 3 added. Data version 1." in page
+    page = client.get(f"/admin/downloads/ingestrun/{dry.pk}/change/").content.decode()
+    assert "Dry run, nothing was changed. 3 rows read: 3 added." in page
+    page = client.get(f"/admin/downloads/ingestrun/{refused.pk}/change/").content.decode()
+    assert "The archive lacks 2 of the 3 records in the store" in page
+    assert "rows read:" not in page
+    rows = client.get("/admin/downloads/ingestrun/").content.decode().split("<tr")[2:]
+    assert ["dry run: nothing was changed" in row for row in rows] == [False, False, True]
+    assert [re.search('field-removed">(.*?)</td>', row)[1] for row in rows] == ["-", "0", "0"]  # type: ignore[index]

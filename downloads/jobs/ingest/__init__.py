@@ -6,6 +6,7 @@ Nothing of the store changes before the last step, which is one transaction. Mem
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -44,6 +45,8 @@ def ingest(
     """
     try:
         with crew.fewer_collections(), archive_in.opened(path) as archive:
+            if query := urllib.parse.urlsplit(source_url).query:
+                archive.name += f"?{query}"  # many a server has all its archives under one name: archive.do?r=birds
             report = _ingest(archive, opts, run, source_url, progress, publishing)
     except (archive_in.Unreadable, Refused) as fault:
         run.state, run.error, run.finished_at = IngestRun.State.FAILED, fault.message[:1000], timezone.now()
@@ -66,7 +69,7 @@ def _ingest(
 ) -> Report:
     staged = stage.Stage(archive, opts, lambda rows: progress("reading", rows))
     staged.fill()
-    with _exclusive():
+    with _exclusive(lambda: progress("waiting for another ingest", staged.read)):
         report = resolve.resolve(staged.recordsets, staged.roles, opts)
         report.read = staged.read
         run.report = report.to_json()  # of what is refused, too: it tells why
@@ -114,8 +117,8 @@ def _write(
 
 
 @contextlib.contextmanager
-def _exclusive() -> Iterator[None]:
-    publish.lock_session()
+def _exclusive(waiting: Callable[[], None]) -> Iterator[None]:
+    publish.lock_session(waiting=waiting)
     try:
         yield
     finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg2 import errorcodes
 
 from core import db
 from downloads.formats import cells
@@ -44,10 +45,28 @@ WHERE s.uuid = ANY(%s)
 _KNOWN_ROWS = "SELECT sum(greatest(reltuples, 0)) FROM pg_class WHERE oid = ANY(%s::text[]::regclass[])"
 
 
-def lock_session() -> None:
-    """Hold the ingest lock until `unlock_session`, across transactions, waiting for whoever has it."""
+def lock_session(*, waiting: Callable[[], None] = lambda: None) -> None:
+    """Hold the ingest lock until `unlock_session`, across transactions, waiting for whoever has it.
+
+    `waiting()` is called every second till then and may raise to stop.
+    """
+    while not _has_locked():
+        waiting()
+
+
+def _has_locked() -> bool:
+    """Whether the lock was to be had within a second."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+        cursor.execute("SET lock_timeout = '1s'")
+        try:
+            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+        except OperationalError as fault:
+            if getattr(fault.__cause__, "pgcode", "") != errorcodes.LOCK_NOT_AVAILABLE:
+                raise
+            return False
+        finally:
+            cursor.execute("RESET lock_timeout")
+    return True
 
 
 def unlock_session() -> None:
