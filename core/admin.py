@@ -26,6 +26,9 @@ admin.site.index_title = "Operations"
 # The lists are wide; the sidebar would take the place of their last columns, and every page leads home.
 admin.site.enable_nav_sidebar = False
 
+ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
+"""For forms that start something: its page or list comes next, whatever was pressed."""
+
 
 def counted(count: int, one: str, many: str) -> str:
     """A number with its noun and whatever else depends on it: `1 token was`, `0 tokens were`."""

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from core import errors, jobs
-from core.admin import Acting, ReadOnly, counted
+from core.admin import ONE_BUTTON, Acting, ReadOnly, counted
 from core.models import ApiToken, User
 from exports import forms
 from exports.formats import text
@@ -304,6 +304,11 @@ class Imports(ReadOnly):
             raise Http404
         return StreamingHttpResponse(import_serializer.report(importing), content_type="application/json")
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {**ONE_BUTTON, **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
         made = imports.request(file.chunks(), user=_operator(request), name=file.name, options=form.options())
@@ -330,7 +335,7 @@ class Imports(ReadOnly):
 
     @admin.display(description="error")
     def error(self, importing: ImportJob) -> str:
-        return importing.job.error_message if importing.job else ""
+        return (importing.job.error_message if importing.job else "") or "-"
 
     @admin.display(description="counters")
     def summary(self, importing: ImportJob) -> str:
@@ -341,14 +346,14 @@ class Imports(ReadOnly):
         """The first records that were not taken, with the reason; the report has all."""
         notes = importing.notes.exclude(outcome__in=import_serializer.TAKEN).order_by("id")[:_NOTES]
         lines = ((note.line, note.type, note.url, note.outcome, text.dumps(note.errors)) for note in notes)
-        return format_html_join("", "<div>line {}: {} {} {} {}</div>", lines)
+        return format_html_join("", "<div>line {}: {} {} {} {}</div>", lines) or "-"
 
     @admin.display(description="repositories")
     def brought(self, importing: ImportJob) -> str:
         """The pages of the repositories that were brought in, where their exports are built."""
         notes = importing.notes.filter(outcome__in=import_serializer.TAKEN, type__in=("Source", "Collection"))
         lines = ((note.url, note.url) for note in notes.order_by("id")[:_NOTES])
-        return format_html_join("", '<div><a href="/exports{}">{}</a></div>', lines)
+        return format_html_join("", '<div><a href="/exports{}">{}</a></div>', lines) or "-"
 
     @admin.display(description="report")
     def report(self, importing: ImportJob) -> str:

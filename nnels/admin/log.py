@@ -13,6 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from core import errors
+from core.admin import ONE_BUTTON
 from nnels import forms as own_forms
 from nnels import models
 from nnels.admin import staff
@@ -178,6 +179,11 @@ class ImportRunAdmin(staff.ReadOnly, admin.ModelAdmin[models.ImportRun]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return self.shown if obj else ()
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {**ONE_BUTTON, **(extra_context or {})})
 
     def response_add(self, request: HttpRequest, obj: models.ImportRun, post_url_continue: Any = None) -> HttpResponse:
         """Where to see how far it is, instead of Django's words for a row that was filled in."""

@@ -121,10 +121,21 @@ def test_cancel_by_who_asked(page: Page, base: str, chromium: BrowserContext, lo
     chromium.add_cookies(cookies)  # type: ignore[arg-type]  # what was read may be set
     page.goto(address)
     page.get_by_role("button", name="Cancel").click()
-    assert "This download was cancelled." in page.get_by_role("alert").inner_text()
+    page.get_by_text("This download was cancelled.").wait_for()
     assert page.url == address
     look("cancelled")
     assert Download.objects.get().state == Download.State.CANCELLED
+    page.get_by_role("button", name="Request again").click()
+    assert page.get_by_label("Query as JSON", exact=True).input_value() == '{"genus": "quercus"}'
+    page.get_by_label("Collected from").fill("2020")
+    page.get_by_label("Collected until").fill("1990")
+    page.get_by_role("button", name="Request").click()
+    assert "before “Collected from”" in page.locator(".field.wrong").inner_text()
+    page.get_by_label("Collected from").fill("")
+    page.get_by_label("Collected until").fill("")
+    page.get_by_role("button", name="Request").click()
+    page.get_by_text("Queued.").wait_for()
+    assert page.url != address
 
 
 def test_fields_and_recordsets(page: Page, base: str, look: Look) -> None:

@@ -4,6 +4,7 @@ scripts, at phone width, accessible (contract §7)."""
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 import re
 import tarfile
@@ -15,7 +16,7 @@ import pytest
 from core.models import Job
 from exports.models import ExportBuild
 from tests import house
-from tests.browser.looks import audit
+from tests.browser.looks import audit, picture
 from tests.exports import conftest
 from tests.exports.conftest import World
 
@@ -171,6 +172,54 @@ def _followed(page: Page) -> None:
         page.get_by_role("link", name="Refresh this page by itself").click()
         page.get_by_role("link", name="Stop that").wait_for(state="detached", timeout=30_000)
     page.goto(page.url.partition("?")[0])
+
+
+def test_from_a_file_to_an_export(browser: Page, web: house.Web, worker: Any, world: World) -> None:
+    """X59, X60: staff upload a file of a wrong kind and a right one; its page follows it to the repository, whose
+    version is built and fetched."""
+    world.staff.is_superuser = True
+    world.staff.save()
+    log_in(browser, web.base_url, "boss")
+    browser.goto(f"{web.base_url}/admin/exports/importjob/")
+    browser.get_by_role("link", name="Add import job").click()
+
+    def upload(name: str, data: bytes) -> None:
+        browser.set_input_files("#id_file", {"name": name, "mimeType": "application/octet-stream", "buffer": data})
+        browser.locator("input[name=_save]").click()
+
+    browser.get_by_label("New owner").fill("nobody")
+    upload("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(100))
+    browser.locator("#id_owner_error").wait_for()
+    assert browser.get_by_label("New owner").input_value() == "nobody"
+    browser.get_by_label("New owner").fill("")
+    upload("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(100))
+    browser.locator(".field-state", has_text="failed").wait_for()  # the page asks again by itself
+    assert "not UTF-8" in browser.locator(".field-error").inner_text()
+    picture(browser, "exports-admin-import-failed")
+    browser.goto(f"{web.base_url}/admin/exports/importjob/add/")
+    place = {"owner": world.org.mnemonic, "owner_type": "Organization"}
+    row = {"source": "Up", "concept_class": "Finding", "names": [{"name": "Fever", "locale": "en"}], **place}
+    records = [
+        {"type": "Source", "id": "Up", "name": "Uploaded", **place},
+        {"type": "Concept", "id": "C1", **row},
+        {"type": "Concept", "id": "C2", **row, "names": []},
+        {"type": "Source Version", "id": "v1", "source": "Up", "released": True, "description": "First", **place},
+    ]
+    upload("rows.json", "\n".join(map(json.dumps, records)).encode())
+    browser.locator(".field-state", has_text="succeeded").wait_for()
+    picture(browser, "exports-admin-import")
+    assert "at least one name" in browser.locator(".field-troubles").inner_text()
+    browser.locator(".field-brought a").click()
+    browser.get_by_role("heading", name="Uploaded").wait_for()
+    browser.get_by_role("button", name="Build").click()
+    browser.get_by_role("link", name="FHIR, tables, changes and parts").click()
+    _followed(browser)
+    with browser.expect_download() as coming:
+        browser.get_by_role("link", name="tgz").first.click()
+    with tarfile.open(coming.value.path()) as tar:
+        (member,) = tar.getmembers()
+        found = json.load(tar.extractfile(member))  # type: ignore[arg-type]
+    assert [concept["id"] for concept in found["concepts"]] == ["C1"]
 
 
 def test_admin_actions(browser: Page, web: house.Web, cut: World) -> None:

@@ -206,3 +206,62 @@ def test_admin(browser: Page, shelves: str) -> None:
         browser.get_by_role("button", name="Download").click()
     assert started.value.suggested_filename == "uses.csv"
     browser.context.clear_cookies()
+
+
+def test_admin_faults_and_import(browser: Page, start_web: Any, worker: Any, tmp_path: pathlib.Path) -> None:
+    """N51: a title that is all wrong keeps what was typed, with every fault at its field; a folder that is not there is
+    refused and a good one is imported to its end, with a report of what was rejected."""
+    base = start_web(NNELS_IMPORT_ROOT=str(tmp_path)).base_url
+    library.make_user("operator", is_staff=True, is_superuser=True)
+    browser.context.clear_cookies()
+    browser.goto(f"{base}/admin/login/?next=/admin/nnels/item/add/")
+    browser.fill("#id_username", "operator")
+    browser.fill("#id_password", PASSWORD)
+    browser.click("input[type=submit]")
+    typed = {
+        "label": "Wrong",
+        "uuid": "none",
+        "creators": "x" * 600,
+        "languages": "elvish",
+        "isbn": "123",
+        "published_date": "31.12.1999",
+        "accessibility": '{"accessibilitySummary": "\\u0000"}',
+    }
+    for name, value in typed.items():
+        browser.fill(f"#id_{name}", value)
+    browser.set_input_files("#id_files-0-upload", {"name": "x.epub", "mimeType": "x/y", "buffer": b"no book"})
+    browser.select_option("#id_files-0-format", "epub")
+    browser.click("input[name=_save]")
+    browser.locator(".errornote").wait_for()
+    assert {name for name in typed if browser.locator(f"#id_{name}_error").count()} == {*typed} - {"label"}
+    assert "x.epub" in browser.locator("#files-group .errorlist").first.inner_text()
+    assert {name: browser.input_value(f"#id_{name}") for name in typed} == typed
+    picture(browser, "nnels-admin-item-wrong")
+    assert not models.Item.objects.exists()
+
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / "A_small_book.txt").write_text("Once upon a time.")
+    (folder / "noise.bin").write_bytes(bytes(range(256)))
+    browser.goto(f"{base}/admin/nnels/importrun/add/")
+    browser.fill("#id_folder", "../books")
+    browser.click("input[name=_save]")
+    browser.locator("#id_folder_error").wait_for()
+    assert browser.input_value("#id_folder") == "../books"
+    browser.fill("#id_folder", "books")
+    browser.click("input[name=_save]")
+    browser.get_by_text("books was asked for.").wait_for()
+
+    def ended() -> bool:
+        browser.reload()
+        return browser.locator("td.field-state", has_text="succeeded").count() == 1
+
+    house.wait_for(ended, what="the import")
+    browser.locator("#result_list tbody th a").click()
+    assert browser.locator(".field-rejected_count").inner_text().split()[-1] == "1"
+    picture(browser, "nnels-admin-import")
+    with browser.expect_download() as started:
+        browser.get_by_role("link", name="report.csv").click()
+    assert "noise.bin" in pathlib.Path(started.value.path()).read_text()
+    assert models.Item.objects.get().label == "A small book"
+    browser.context.clear_cookies()

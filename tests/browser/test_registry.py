@@ -143,6 +143,48 @@ def test_register_and_add(browser: Page, registry: str, served: demo_source.Serv
     assert not HarvestRun.objects.exists(), "not published, so not run"
 
 
+def test_wrong_values(browser: Page, registry: str, member: User, harvest: Harvest) -> None:
+    """X51: a member who logs in comes back to the page; of a source that is all wrong the summary takes the focus,
+    leads to each field, and nothing typed is lost; an address that answers nothing is told in the preview."""
+    browser.goto(f"{registry}/registry/sources")
+    browser.get_by_role("link", name="Log in").click()
+    browser.get_by_label("User name or e-mail").fill("maria")
+    browser.get_by_label("Password").fill("wrong")
+    browser.get_by_role("button", name="Log in").click()
+    assert browser.evaluate("document.activeElement.id") == "form-errors"
+    browser.get_by_label("Password").fill(PASSWORD)
+    browser.get_by_role("button", name="Log in").click()
+    assert browser.url == f"{registry}/registry/sources"
+    browser.get_by_role("link", name="Preview an address").click()
+    browser.get_by_label("Address").fill("http://127.0.0.1:9/")
+    browser.get_by_role("button", name="Preview").click()
+    browser.get_by_text("The connection failed.").wait_for()
+    browser.goto(f"{registry}/registry/sources/add")
+    browser.evaluate("document.querySelector('main form').noValidate = true")
+    typed = {
+        "Name": "Mine",
+        "Address": harvest.url,
+        "Interval": "9999",
+        "Contact e-mail": "nobody",
+        "CKAN harvest page": "javascript:alert(1)",
+        "No names like": "x" * 300,
+        "User name at the source": "somebody",
+    }
+    for label, value in typed.items():
+        browser.get_by_label(label, exact=True).fill(value)
+    browser.get_by_role("button", name="Save").click()
+    assert browser.evaluate("document.activeElement.id") == "form-errors"
+    links = browser.get_by_role("alert").get_by_role("link").all_inner_texts()
+    assert links == [
+        "Address", "Organisation", "Interval", "Contact e-mail", "CKAN harvest page", "No names like",
+        "Password at the source",
+    ]  # fmt: skip
+    assert browser.locator(".field.wrong").count() == len(links)
+    for label, value in typed.items():
+        assert browser.get_by_label(label, exact=True).input_value() == value
+    audit(browser, "registry-wrong")
+
+
 def test_harvest_and_read(browser: Page, registry: str, member: User, harvest: Harvest, source: Any) -> None:
     """X51: a member harvests an unpublished source, watches it, reads records and reports, and revokes a token."""
     Harvest.objects.update(publish=False)

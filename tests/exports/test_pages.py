@@ -341,6 +341,39 @@ def test_admin_upload(world: World, admin: Client) -> None:
         assert client.get(f"/admin/exports/importjob/{uuid.uuid4()}/report/").status_code == status
 
 
+def test_admin_upload_has_one_button(world: World, admin: Client) -> None:
+    """X59: the form offers nothing that it does not do."""
+    page = admin.get("/admin/exports/importjob/add/").content.decode()
+    assert re.findall(r'<input type="submit"[^>]* name="(\w+)"', page) == ["_save"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "told"),
+    [
+        ({"export": "delta", "since": "nonsense"}, "since", "neither a version of this repository nor a timestamp"),
+        ({"export": "", "locale": "aa,bb,cc,dd,ee,ff,gg,hh,ii,jj,kk"}, "locale", "At most 10 locales"),
+    ],
+)
+def test_faults_of_a_version_are_at_their_fields(
+    world: World, page: Client, fields: dict[str, str], name: str, told: str
+) -> None:
+    """X60: what a build cannot be asked for is said at its field, the summary leads there, input is kept."""
+    world.fill()
+    world.cut("v1")
+    path = f"/exports{world.path}v1/"
+    answer = submit(page, path, path, do="build", **fields)
+    assert answer.status_code == 400
+    text = answer.content.decode()
+    assert f'<a href="#{name}">' in text
+    field = re.search(rf'<div class="field wrong"><label for="{name}">.*?</div>', text, re.DOTALL)
+    assert field is not None
+    assert f'value="{fields[name]}"' in field[0]
+    assert f'aria-describedby="{name}-help fault" aria-invalid="true"' in field[0]
+    fault = re.search(r'<p class="error" id="fault">([^<]+)</p>', field[0])
+    assert fault is not None
+    assert told in fault[1]
+
+
 def test_admin_upload_of_a_picture(world: World, admin: Client) -> None:
     """X59: a file of a wrong kind is told on the page of its import."""
     upload(admin, b"\x89PNG\r\n\x1a\n" + bytes(100), name="picture.png")
