@@ -174,7 +174,7 @@ def _followed(page: Page) -> None:
     page.goto(page.url.partition("?")[0])
 
 
-def test_from_a_file_to_an_export(browser: Page, web: house.Web, worker: Any, world: World) -> None:
+def test_from_a_file_to_an_export(browser: Page, web: house.Web, worker: house.Worker, world: World) -> None:
     """X59, X60: staff upload a file of a wrong kind and a right one; its page follows it to the repository, whose
     version is built and fetched."""
     world.staff.is_superuser = True

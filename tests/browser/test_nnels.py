@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,7 +209,9 @@ def test_admin(browser: Page, shelves: str) -> None:
     browser.context.clear_cookies()
 
 
-def test_admin_faults_and_import(browser: Page, start_web: Any, worker: Any, tmp_path: pathlib.Path) -> None:
+def test_admin_faults_and_import(
+    browser: Page, start_web: Callable[..., house.Web], worker: house.Worker, tmp_path: pathlib.Path
+) -> None:
     """N51: a title that is all wrong keeps what was typed, with every fault at its field; a folder that is not there is
     refused and a good one is imported to its end, with a report of what was rejected."""
     base = start_web(NNELS_IMPORT_ROOT=str(tmp_path)).base_url

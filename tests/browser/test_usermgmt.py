@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from core.models import User
-from tests import house
-from tests.browser.looks import audit, picture
+from tests import house, mailbox
+from tests.browser.looks import WIDE, audit, picture
 from tests.usermgmt import world
 from usermgmt.models import ApiLink
 from usermgmt.services import clients, provision
@@ -147,6 +147,137 @@ def test_without_scripts(plain: Page, portal: str) -> None:
     plain.get_by_role("button", name="Request Access to Coge").click()
     plain.get_by_text("Your request for Coge was recorded").first.wait_for()
     picture(plain, "usermgmt-no-script")
+
+
+def log_in_to_admin(page: Page, base: str, *, to: str) -> None:
+    page.context.clear_cookies()
+    page.goto(f"{base}/admin/login/?next={to}")
+    page.fill("#id_username", "reviewer")
+    page.fill("#id_password", PASSWORD)
+    page.click("input[type=submit]")
+
+
+def mailed(smtp: mailbox.Mailbox, to: str, pattern: str) -> str:
+    """What a mail to somebody says, once it came."""
+
+    def found() -> str | None:
+        bodies = [message.get_content() for message in list(smtp.messages) if to in str(message["To"])]
+        hits = [hit[0] for body in bodies if (hit := re.search(pattern, body))]
+        return hits[-1] if hits else None
+
+    return house.wait_for(found, what=f"a mail to {to} with {pattern}")
+
+
+def test_forgotten_password(browser: Page, portal: str, worker: house.Worker, smtp: mailbox.Mailbox) -> None:
+    """UM48: from the entrance by the mailed link to a new password and in; each fault at its field, none loses the
+    way."""
+    world.person("amal", "Amal", "Haddad", email="amal@example.org", password=PASSWORD)
+    browser.goto(f"{portal}/portal/")
+    browser.get_by_role("link", name="Forgot password").click()
+    browser.get_by_label("E-mail address").fill("nobody@nowhere")
+    browser.get_by_role("button", name="Send the link").click()
+    assert browser.evaluate("document.activeElement.id") == "form-errors"
+    assert browser.get_by_label("E-mail address").input_value() == "nobody@nowhere"
+    audit(browser, "usermgmt-forgot-fault")
+    browser.get_by_label("E-mail address").fill("amal@example.org")
+    browser.get_by_role("button", name="Send the link").click()
+    browser.get_by_role("heading", name="Look into your mail").wait_for()
+    link = mailed(smtp, "amal@example.org", r"http\S+/portal/password/reset/\S+")
+    browser.goto(link)
+    new = "a wholly other phrase 2"
+    for first, second, field in (("12345678", "12345678", "new_password1"), (new, f"{new}!", "new_password2")):
+        browser.get_by_label("New password", exact=True).fill(first)
+        browser.get_by_label("New password confirmation").fill(second)
+        browser.get_by_role("button", name="Set the password").click()
+        browser.locator(f"#id_{field}_error").wait_for()
+        assert browser.locator(".field.wrong").count() == 1
+    audit(browser, "usermgmt-reset-fault")
+    browser.get_by_label("New password", exact=True).fill(new)
+    browser.get_by_label("New password confirmation").fill(new)
+    browser.get_by_role("button", name="Set the password").click()
+    browser.get_by_text("Your new password is set.").wait_for()
+    browser.get_by_label("User name or e-mail").fill("Amal@example.org")
+    browser.get_by_label("Password").fill(new)
+    browser.get_by_role("button", name="Log in").click()
+    browser.get_by_role("heading", name="API Clients", exact=True).wait_for()
+    browser.goto(link)
+    browser.get_by_text("This link was used already").wait_for()
+    browser.get_by_role("link", name="Ask for a new one.").click()
+    browser.get_by_role("button", name="Send the link").wait_for()
+
+
+def test_another_address(browser: Page, portal: str, worker: house.Worker, smtp: mailbox.Mailbox) -> None:
+    """UM48: another e-mail address is asked for, proven by its link and told to the old one."""
+    user = world.person("amal", "Amal", "Haddad", email="old@example.org", password=PASSWORD)
+    log_in(browser, portal, "amal")
+    browser.get_by_role("link", name="My Profile").click()
+    browser.get_by_role("textbox", name="E-mail").fill("nobody")
+    browser.get_by_role("button", name="Change e-mail").click()
+    assert "Enter a valid email address." in browser.locator("section:has(#email) .error").inner_text()
+    assert browser.get_by_role("textbox", name="E-mail").input_value() == "nobody"
+    browser.get_by_role("textbox", name="E-mail").fill("new@example.org")
+    browser.get_by_role("button", name="Change e-mail").click()
+    browser.get_by_text("Waiting for you to follow the link sent to new@example.org.").wait_for()
+    browser.goto(mailed(smtp, "new@example.org", r"http\S+/portal/verify/\S+"))
+    browser.get_by_role("button", name="Confirm my address").click()
+    browser.get_by_text("Your e-mail address was changed.").wait_for()
+    assert browser.get_by_role("textbox", name="E-mail").input_value() == "new@example.org"
+    assert mailed(smtp, "old@example.org", "new@example.org")
+    assert User.objects.get(pk=user.pk).email == "new@example.org"
+
+
+def test_decisions_on_both_sides(browser: Page, portal: str) -> None:
+    """UM41, UM50: a person asks for a service and a change; staff open each, refuse with a reason and accept; the
+    person reads what came of it."""
+    owner = world.person("amal", "Amal", "Haddad", password=PASSWORD)
+    program = world.program(owner, name="Finder")
+    log_in(browser, portal, "amal")
+    browser.goto(f"{portal}/portal/services")
+    browser.get_by_role("button", name="Request Access to Atmosphere").click()
+    browser.get_by_text("Your request for Atmosphere was recorded.").wait_for()
+
+    def propose(words: str) -> None:
+        browser.goto(f"{portal}/portal/api-clients/{program.client.pk}")
+        browser.get_by_label("IP address(es)").fill("0.0.0.0/0")
+        browser.get_by_label("Use of the data").fill(words)
+        browser.get_by_role("button", name="Save").click()
+        assert "would admit every address" in browser.locator(".field.wrong").inner_text()
+        assert browser.get_by_label("Use of the data").input_value() == words
+        browser.get_by_label("IP address(es)").fill("192.0.2.0/24")
+        browser.get_by_role("button", name="Save").click()
+        browser.get_by_role("heading", name="Change waiting for staff").wait_for()
+
+    def decide(table: str, row: str, button: str, reason: str = "") -> None:
+        log_in_to_admin(browser, portal, to=f"/admin/usermgmt/{table}/?state__exact=")
+        browser.goto(f"{portal}/admin/usermgmt/{table}/")
+        browser.locator("#result_list tbody tr", has_text=row).locator("th a").click()
+        picture(browser, f"usermgmt-admin-{table}")
+        browser.get_by_role("button", name=button, exact=True).click()
+        if reason:
+            browser.get_by_role("link", name="Cancel").wait_for()
+            browser.get_by_label("Reason").fill(reason)
+            picture(browser, f"usermgmt-admin-{table}-ask")
+            browser.locator("#content input[type=submit]").click()
+        browser.locator(".messagelist .success").wait_for()
+
+    propose("To sell it.")
+    decide("clientchangerequest", "To sell it.", "Refuse…", "No selling.")
+    browser.set_viewport_size({"width": 400, "height": 900})
+    width = browser.locator("td.field-proposed").evaluate("cell => cell.offsetWidth")
+    assert width > 100, "not squeezed to a letter a line"
+    browser.set_viewport_size(WIDE)
+    decide("servicerequest", "Atmosphere", "Deny…", "Not this year.")
+    browser.context.clear_cookies()
+    log_in(browser, portal, "amal")
+    browser.goto(f"{portal}/portal/services")
+    browser.get_by_text("Not this year.").wait_for()
+    audit(browser, "usermgmt-service-denied")
+    browser.goto(f"{portal}/portal/api-clients/{program.client.pk}")
+    browser.get_by_text("No selling.").wait_for()
+    propose("To give it.")
+    decide("clientchangerequest", "To give it.", "Accept")
+    program.client.refresh_from_db()
+    assert program.client.data_use == "To give it."
 
 
 def test_by_keyboard(browser: Page, portal: str) -> None:

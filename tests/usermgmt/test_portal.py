@@ -333,6 +333,8 @@ def test_own_addresses() -> None:
     user = world.person("amal", email="old@example.org", more=["second@example.org"])
     EmailAddress(user=user, address="third@example.org", is_verified=False).save()
     browser = login(user)
+    same = browser.post("/portal/profile", {"part": "email", "email-email": "old@example.org"}, follow=True)
+    assert "That is your e-mail address already." in same.content.decode()
     said = browser.post("/portal/profile", {"part": "email", "email-email": "Second@example.org"}, follow=True)
     assert "Your e-mail address was changed." in said.content.decode()
     assert not Mail.objects.filter(kind="usermgmt.taken-address").exists()

@@ -142,9 +142,14 @@ class Profile(frame.OwnPage):
             form.add_error(None, TOO_OFTEN)
         if not form.is_valid():
             return self.shown(request, status=400, email=form)
+        before = self.me.email
         accounts.ask_to_change_address(self.me, form.cleaned_data["email"])
-        is_waiting = portal.open_check(self.me) is not None
-        said = "Follow the link we mailed to your new address." if is_waiting else "Your e-mail address was changed."
+        if portal.open_check(self.me) is not None:
+            said = "Follow the link we mailed to your new address."
+        elif self.me.email == before:
+            said = "That is your e-mail address already."
+        else:
+            said = "Your e-mail address was changed."
         return frame.back(request, "/portal/profile", said)
 
 
