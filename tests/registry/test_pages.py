@@ -154,7 +154,7 @@ def test_faults_are_sentences_at_their_fields(signed_in: Client, harvest: Harves
         "harvest_interval": ("9999", "Ensure this value is less than or equal to 365."),
         "source_password": ("", "A user name and a password belong together."),
     }
-    typed = {name: value for name, (value, _) in wrong.items()}
+    typed: dict[str, Any] = {name: value for name, (value, _) in wrong.items()}
     answer = signed_in.post("/registry/sources/add", _form(None, **typed, source_user="somebody"))
     form = answer.context["form"]
     assert {name: faults[0] for name, faults in form.errors.items()} == {
