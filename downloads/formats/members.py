@@ -32,10 +32,15 @@ _ROW_TYPES: Final[dict[Entity, str]] = {"records": OCCURRENCE, "media": MULTIMED
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column behind the id: an index term, or (term None) the provider term `header`."""
+    """A column behind the id: an index term, or (term None) a provider term, whose name is `header` unless given."""
 
     header: str
     term: terms.Term | None = None
+    name: str = ""
+
+    @property
+    def provider_term(self) -> str:
+        return self.name or self.header
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ class _Layout:
         source = _source(self.core_source)
         names = fields[entity]
         if self.has_bare_core and names is not None:
-            columns = (*_index_columns(entity, names), *_raw_columns(names))  # one file: it holds whatever was named
+            columns = _together(_index_columns(entity, names), _raw_columns(names))
             return self._member(entity, source, columns, is_core=True, is_whole=False)
         return self.plain(entity, source, names, raws[entity], is_core=True)
 
@@ -217,3 +222,12 @@ def _index_columns(entity: Entity, names: Sequence[str]) -> tuple[Column, ...]:
 
 def _raw_columns(names: Sequence[str]) -> tuple[Column, ...]:
     return tuple(Column(name) for name in sorted({name[5:] for name in names if name.startswith("data.")}))
+
+
+def _together(index: Sequence[Column], raw: Sequence[Column]) -> tuple[Column, ...]:
+    """One file with whatever was named; a provider term says that it is one where an index term has its header."""
+    taken = {column.header for column in index}
+    return (
+        *index,
+        *(Column(f"data.{each.header}", name=each.header) if each.header in taken else each for each in raw),
+    )

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -851,6 +852,19 @@ def test_a_fault_of_a_lenient_request_fails_the_build(acers: Path) -> None:
     assert download.error == "The query is not valid JSON: a reason at character 1."
 
 
+def test_a_term_and_its_source_together(tmp_path: Path, running_house: Any) -> None:
+    """D38, D35: an index term and the provider term it comes from both reach a file that holds both, by two names."""
+    making.bring_in(
+        making.archive(tmp_path, making.specimens(2, **{"dwc:decimalLatitude": "1.5", "dwc:decimalLongitude": "2"}))
+    )
+    fields = ["genus", "data.dwc:genus"]
+    (feature, _) = json.loads(making.content(making.built({}, form="geojson", record_fields=fields)))["features"]
+    assert feature["properties"] == {"dwc:genus": "acer", "data.dwc:genus": "Acer"}
+    table = pq.read_table(io.BytesIO(making.content(making.built({}, form="parquet", record_fields=fields))))
+    assert table.column_names == ["coreid", "dwc:genus", "data.dwc:genus"]
+    assert table.to_pylist()[0] | {"coreid": ""} == {"coreid": "", "dwc:genus": "acer", "data.dwc:genus": "Acer"}
+
+
 @pytest.mark.parametrize("form", ["csv", "tsv", "dwca-csv", "parquet", "geojson"])
 def test_terms_no_row_has(acers: Path, form: str) -> None:
     """D38: a provider term that may be named, though no record has it yet, is an empty column in each form."""
@@ -860,7 +874,8 @@ def test_terms_no_row_has(acers: Path, form: str) -> None:
     if form in ("csv", "tsv"):
         delimiter = "\t" if form == "tsv" else ","
         rows = making.rows(making.content(done), delimiter)
-        assert [(row["dwc:genus"], row["dwc:bed"]) for row in rows] == [("Acer", "")] * 5
+        assert [tuple(row.values())[1:] for row in rows] == [("acer", "", "Acer")] * 5
+        assert [*rows[0]] == ["coreid", "dwc:genus", "dwc:bed", "data.dwc:genus"]
     if form == "dwca-csv":
         raw = making.rows(making.members(done)["occurrence_raw.csv"])
         assert [(row["dwc:bed"], row["dwc:genus"]) for row in raw] == [("", "Acer")] * 5

@@ -194,8 +194,8 @@ def test_field_lists() -> None:
 def test_field_lists_of_bare_files() -> None:
     """D38: the one file of csv and tsv holds every column that was named."""
     assert headers(form="csv", record_fields=["data.dwc:genus", "genus"]) == {
-        "occurrence.csv": "coreid,dwc:genus,dwc:genus"
-    }
+        "occurrence.csv": "coreid,dwc:genus,data.dwc:genus"
+    }, "no header twice"
     assert headers(form="tsv", record_fields=["data.dwc:locality"]) == {"occurrence.tsv": "coreid\tdwc:locality"}
 
 

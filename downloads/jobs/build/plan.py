@@ -302,4 +302,6 @@ def places_of(member: members.Member, raw_names: list[str]) -> list[int | None]:
     has_index = any(column.term is not None for column in member.columns)
     raw_start = len(table) if has_index else 0
     raw = {name: raw_start + place for place, name in enumerate(raw_names)}
-    return [raw.get(column.header) if column.term is None else index[column.term.name] for column in member.columns]
+    return [
+        raw.get(column.provider_term) if column.term is None else index[column.term.name] for column in member.columns
+    ]

@@ -112,7 +112,7 @@ def _batches(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 def _column_sql(member: members.Member, column: members.Column) -> Sql:
     alias = "r" if member.entity == "records" else "m"
     if column.term is None:
-        return Sql(f"{alias}.raw -> %s", (column.header,))
+        return Sql(f"{alias}.raw -> %s", (column.provider_term,))
     if column.term.kind == "point":
         return Sql(f"CASE WHEN {alias}.lat IS NOT NULL THEN ARRAY[{alias}.lat, {alias}.lon] END")
     if column.term.name in ("uuid", "recordset"):
