@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.db import connection
 
+from registry.formats import validation
 from registry.jobs import stage
 from registry.models import HarvestRun
 
@@ -116,6 +117,26 @@ WHERE s.run_id = %(run)s AND (
 ORDER BY s.id
 """
 
+# A record holds the first of its issues only; the others are in the report before.
+_REPEAT_THE_OTHERS = """
+WITH long AS MATERIALIZED (
+    SELECT s.id, r.url, r.file_id
+    FROM registry_stagedrecord s
+    JOIN registry_record r ON r.harvest_id = %(harvest)s AND r.identity_sha256 = s.identity_sha256
+    WHERE s.run_id = %(run)s AND s.outcome IN ('unchanged', 'carried')
+        AND r.error_count + r.warning_count > jsonb_array_length(r.issues)),
+told AS (
+    SELECT long.id AS place, i.*, row_number() OVER (PARTITION BY long.id ORDER BY i.id) AS number
+    FROM long
+    JOIN registry_runissue i ON i.url = long.url AND i.identifier = long.file_id
+        AND i.stage IN ('parse', 'schema', 'rules') AND i.code <> 'duplicate_identifier'
+    WHERE i.run_id = (SELECT max(id) FROM registry_harvestrun
+        WHERE harvest_id = %(harvest)s AND id < %(run)s AND state = 'ok' AND undone_at IS NULL))
+INSERT INTO registry_runissue (run_id, url, identifier, stage, severity, code, line, "column", message)
+SELECT %(run)s, url, identifier, stage, severity, code, line, "column", message
+FROM told WHERE number > %(shown)s ORDER BY place, number
+"""
+
 _DUPLICATES = """
 INSERT INTO registry_runissue (run_id, url, identifier, stage, severity, code, message)
 SELECT %(run)s, a.url, a.file_id, 'rules', 'warning', 'duplicate_identifier',
@@ -155,6 +176,7 @@ def swap(run: HarvestRun, *, now: datetime, stored: bool = False) -> Counts:
         "harvest": run.harvest_id,
         "now": now,
         "stored": stored,
+        "shown": validation.MAX_ISSUES,
     }
     with connection.cursor() as cursor:
         cursor.execute(_OWNER, keys)
@@ -168,6 +190,7 @@ def swap(run: HarvestRun, *, now: datetime, stored: bool = False) -> Counts:
         removed = do(_REMOVE)
         kept = do(_KEEP)
         do(_REPEAT_ISSUES)
+        do(_REPEAT_THE_OTHERS)
         do(_MARK_STALE)
         placed = do(_PLACE)
         do(_DUPLICATES)

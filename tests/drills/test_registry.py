@@ -90,6 +90,7 @@ def test_killed_worker(
     again = {f"{harvest.url}{path.rpartition('/')[2]}" for path in source.paths() if path.endswith(".xml")}
     assert not again & staged
     assert (run.good, Record.objects.count()) == (COUNT, COUNT)
+    assert run.bytes == sum(Record.objects.values_list("size", flat=True)), "both workers' bytes"
     assert run.job.attempt == 2
 
 

@@ -23,7 +23,7 @@ from registry import selectors
 from registry.demo import source as demo_source
 from registry.formats import listing, samples, validation, waf
 from registry.jobs import client as network
-from registry.jobs import crawl, fetch, finish, remove, request
+from registry.jobs import crawl, fetch, finish, remove, request, undo
 from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunIssue
 from registry.services import sessions
@@ -673,10 +673,27 @@ def test_first_two_hundred_issues(add_harvest: Add, source: demo_source.Source, 
     many = f"<gmd:EX_Extent>{inner * 120}</gmd:EX_Extent>\n"
     source.files = {"many.xml": source.files["station_000.xml"]}
     source.put("many.xml", samples.iso19139(0, box=many))
-    made = run(add_harvest())
+    harvest = add_harvest()
+    made = run(harvest)
     record = Record.objects.get()
     assert (record.error_count, len(record.issues), validation.MAX_ISSUES) == (240, 200, 200)
-    assert made.issues.filter(severity="error").count() == 240
+    told = report_of(made)
+    assert len(told) == 240
+    for _ in range(2):
+        again = run(harvest)
+        assert (again.unchanged, report_of(again)) == (1, told)
+    source.put("many.xml", samples.iso19139(1, box=many.replace(inner, inner.replace("9999", "8888"))))
+    undone = run(harvest)
+    assert report_of(undone) != told
+    assert len(report_of(undone)) == 240
+    undo.undo(undone)
+    source.put("many.xml", samples.iso19139(0, box=many))
+    assert report_of(run(harvest)) == told
+
+
+def report_of(made: HarvestRun) -> list[tuple[Any, ...]]:
+    rows = made.issues.order_by("id")
+    return list(rows.values_list("url", "identifier", "stage", "severity", "code", "line", "column", "message"))
 
 
 def test_what_changed_says_when(add_harvest: Add, source: demo_source.Source, client: Client) -> None:
