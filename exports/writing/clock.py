@@ -74,7 +74,7 @@ class Clock:
     def _hold(self, collections: str, params: list[Any]) -> None:
         for pk, moment in store.rows(
             f"SELECT k.id, k.write_clock FROM {store.table(Repo)} k WHERE k.id IN ({collections})"
-            " ORDER BY k.uri FOR UPDATE",
+            " ORDER BY k.uri FOR NO KEY UPDATE",
             params,
         ):
             self._collections.add(pk)
@@ -109,7 +109,8 @@ def lock(repo_id: int, *, sources: Collection[str] = ()) -> Clock:
     is_before = f"(SELECT k.kind = 'collection' OR s.uri < k.uri FROM {table} k WHERE k.id = %s)"
     if sources:
         _share(f"uri = ANY(%s) AND id <> %s AND {is_before}", [*named, repo_id])
-    repo = Repo.objects.select_for_update().filter(pk=repo_id).first()
+    # rows that refer to it are checked at their commit, and must not wait for us there
+    repo = Repo.objects.select_for_update(no_key=True).filter(pk=repo_id).first()
     if repo is None:
         raise errors.NotFound
     if sources and repo.is_source:
@@ -147,7 +148,7 @@ def hold(urls: Collection[str], *, ends: Collection[str] = (), with_referrers: b
     )
     also = f" OR id IN ({referring})" if with_referrers else ""
     store.rows(
-        f"SELECT id FROM {repo} WHERE kind = 'source' AND (uri = ANY(%s){also}) ORDER BY uri FOR UPDATE",
+        f"SELECT id FROM {repo} WHERE kind = 'source' AND (uri = ANY(%s){also}) ORDER BY uri FOR NO KEY UPDATE",
         [sorted({*urls, *ends}), *named * (2 if with_referrers else 0)],
     )
     showing = " UNION ".join(
@@ -157,6 +158,6 @@ def hold(urls: Collection[str], *, ends: Collection[str] = (), with_referrers: b
     )
     store.rows(
         f"SELECT id FROM {repo} WHERE kind = 'collection' AND (uri = ANY(%s) OR id IN ({showing}))"
-        " ORDER BY uri FOR UPDATE",
+        " ORDER BY uri FOR NO KEY UPDATE",
         named * 3,
     )

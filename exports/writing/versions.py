@@ -170,6 +170,8 @@ def erase_version(version: RepoVersion) -> None:
 def erase(lock: Clock) -> None:
     """Remove a locked repository with all its rows. Refused while another repository's version holds them."""
     repo = lock.repo
+    # nothing may come to refer to it any more
+    store.rows(f"SELECT id FROM {store.table(Repo)} WHERE id = %s FOR UPDATE", [repo.pk])
     store.execute("SET LOCAL statement_timeout = 0")
     for version in repo.versions.all():
         erase_version(version)

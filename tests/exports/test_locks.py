@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from core import db
 from exports.models import Concept, Fragment, Mapping
-from exports.writing import clock, drafts, mappings, places, removal, versions
+from exports.writing import clock, concepts, drafts, mappings, places, removal, versions
+from tests import together
 from tests.exports import meeting
 from tests.exports.conftest import World
 from tests.exports.test_content import whole
@@ -34,6 +36,12 @@ class Three:
 
     def told(self) -> dict[str, tuple[Any, Any]]:
         return {row["id"]: resolved(row) for row in whole(self.world, self.world.path)["mappings"]}
+
+
+@pytest.fixture(autouse=True)
+def tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the order of locks that is tested, not what is done when it does not help."""
+    monkeypatch.setattr(db, "_TRIES", 1)
 
 
 @pytest.fixture
@@ -172,6 +180,21 @@ def test_superseded_version(three: Three) -> None:
     assert told["is_latest_version"] is False
     assert resolved(told) == ("Name of Left1", "Name of Right1")
     assert {**told, "is_latest_version": True, "latest_source_version": former["latest_source_version"]} == former
+
+
+def test_mapping_renewed_twice(three: Three) -> None:
+    """X47: a batch that changes a concept twice renews a mapping of another source twice, and gets by that source's
+    writer, who waits for the mapping."""
+    answers: list[Any] = []
+    inside = three.world.concept("C")
+    three.world.mapping(inside, three.urls[0], id="about")
+    twice = [drafts.Draft("Left1", named(name), "editor", "update") for name in ("New", "Newer")]
+    with meeting.doing(three.sources[0], lambda lock: concepts.write(lock, twice)):
+        put = meeting.begun(lambda: answers.append(three.world.api.put(inside, named("Mine"))))
+        assert together.is_waiting()
+    put.join(30)
+    assert answers[0].status_code == 200
+    assert three.told()["about"] == ("Mine", "Newer")
 
 
 def test_gone_meanwhile(three: Three) -> None:
