@@ -238,14 +238,15 @@ def _statements_of(version: Any) -> int:
     one a second are left out."""
     from django.db.backends.utils import CursorWrapper
 
-    from core import db, jobs
+    from core import jobs
+    from core.db import copying
     from exports.services import exports as services
 
     made = services.request(version, user=None).build
     if made is None or made.job_id is None:
         raise SystemExit("there was an archive already")
     seen, here = [], threading.get_ident()
-    whole, copying = CursorWrapper.execute, db._copy_expert
+    whole, copied = CursorWrapper.execute, copying._copy_expert
 
     def execute(self: Any, sql: Any, params: Any = None) -> Any:
         if threading.get_ident() == here and not str(sql).startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")):
@@ -254,14 +255,14 @@ def _statements_of(version: Any) -> int:
 
     def copy(*arguments: Any, **more: Any) -> int:
         seen.append("COPY")
-        return copying(*arguments, **more)
+        return copied(*arguments, **more)
 
-    CursorWrapper.execute, db._copy_expert = execute, copy  # type: ignore[method-assign]
+    CursorWrapper.execute, copying._copy_expert = execute, copy  # type: ignore[method-assign]
     try:
         if not jobs.run(made.job_id):
             raise SystemExit("the build did not run")
     finally:
-        CursorWrapper.execute, db._copy_expert = whole, copying  # type: ignore[method-assign]
+        CursorWrapper.execute, copying._copy_expert = whole, copied  # type: ignore[method-assign]
     return len(seen)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db.backends.utils import CursorWrapper
 
-from core import db, jobs, streams
+from core import jobs, streams
 from core.blobs import writing
+from core.db import copying
 from core.models import Job
 from exports.invented import Invented
 from exports.models import Repo
@@ -41,7 +42,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return note
 
     monkeypatch.setattr(CursorWrapper, "execute", noted(CursorWrapper.execute, 1))
-    monkeypatch.setattr(db, "_copy_expert", noted(db._copy_expert, 0))
+    monkeypatch.setattr(copying, "_copy_expert", noted(copying._copy_expert, 0))
     return seen
 
 
