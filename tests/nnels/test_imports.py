@@ -451,6 +451,38 @@ def test_job_is_cancelled_between_titles(
     assert sorted(models.Item.objects.values_list("label", flat=True)) == ["0", "1"]
 
 
+def test_names_that_are_not_utf8(tmp_path: pathlib.Path) -> None:
+    """N46: names of old archives (Latin-1) are taken as they are shown; where a folder's pages name them, refused."""
+    old = os.fsdecode(b"caf\xe9.txt")
+    shelf.write(tmp_path, {"good.epub": shelf.simple_epub("Good"), "ncc/ncc.html": shelf.NCC, f"ncc/{old}": "x"})
+    (tmp_path / old).write_text("un café")
+    (tmp_path / os.fsdecode(b"leer\xe9.txt")).write_text("")
+    (tmp_path / os.fsdecode(b"dossier\xe9")).mkdir()
+    for _ in range(2):
+        summary = work.run(tmp_path, sidecar_path=None, options=store.Options())
+        told = {line.path: (line.outcome, line.reason, line.detail) for line in summary.lines}
+        "".join(summary.csv()).encode()
+    assert told == {
+        "good.epub": ("unchanged", "", ""),
+        "ncc": ("rejected", "unsafe_path", r"the name caf\xe9.txt is not UTF-8"),
+        r"caf\xe9.txt": ("unchanged", "", ""),
+        r"leer\xe9.txt": ("rejected", "unknown_format", r"leer\xe9.txt is empty"),
+        r"dossier\xe9": ("rejected", "no_files", "no files"),
+    }
+    assert set(models.Item.objects.values_list("label", flat=True)) == {"Good", r"caf\xe9"}
+
+
+def test_pipes_keep_nobody_waiting(tmp_path: pathlib.Path) -> None:
+    """N46: what is neither a file nor a folder is not opened, wherever it is named."""
+    shelf.write(tmp_path, {"metadata.csv": "title,files\nNamed,pipe.txt\n", "folder/a.txt": "a"})
+    for path in ("pipe.txt", "loose.txt", "folder/b.txt"):
+        os.mkfifo(tmp_path / path)
+    lines = work.run(tmp_path, sidecar_path=None, options=store.Options()).lines
+    assert {(line.path, line.outcome, line.reason) for line in lines} == {
+        (path, "rejected", "unsafe_path") for path in ("pipe.txt", "folder", "loose.txt")
+    }
+
+
 # --- readers --------------------------------------------------------------------------------------------------------
 
 

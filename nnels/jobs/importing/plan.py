@@ -48,23 +48,35 @@ def titles(root: pathlib.Path, *, table: sidecar.Sidecar | None, besides: pathli
     for path in sorted(root.iterdir(), key=lambda path: path.name):
         if path.name.startswith(".") or path in claimed or path == besides or path.suffix.lower() in _BESIDES:
             continue
-        if path.is_symlink():
-            planned.append(Planned(path.name, [], refusal=metadata.Rejected("unsafe_path", "a symbolic link")))
+        if why := _unsafe(path):
+            planned.append(Planned(shown(path.name), [], refusal=metadata.Rejected("unsafe_path", why)))
         elif path.is_dir():
             if path not in taken_folders:
                 planned.append(_folder(root, path))
         else:
             loose.setdefault(path.stem, []).append(path)
-    planned += [Planned(paths[0].name, paths) for paths in loose.values()]
+    planned += [Planned(shown(paths[0].name), paths) for paths in loose.values()]
     return planned
 
 
+def shown(name: str) -> str:
+    """A name as text: what is not UTF-8 in it (names of old archives) stands there as `\\xe9`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _unsafe(path: pathlib.Path) -> str:
+    """Why a thing of the folder is not even looked at; a pipe would keep its reader waiting for ever."""
+    if path.is_symlink():
+        return "a symbolic link"
+    return "" if path.is_file() or path.is_dir() else "neither a file nor a folder"
+
+
 def _row(root: pathlib.Path, said: metadata.Metadata) -> Planned:
-    shown = next(iter(said.files), "")
+    first = next(iter(said.files), "")
     try:
-        return Planned(shown, [_named(root, name) for name in said.files], said)
+        return Planned(first, [_named(root, name) for name in said.files], said)
     except metadata.Rejected as refusal:
-        return Planned(shown, [], said, refusal)
+        return Planned(first, [], said, refusal)
 
 
 def _named(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -78,21 +90,33 @@ def _named(root: pathlib.Path, name: str) -> pathlib.Path:
         raise metadata.Rejected("unsafe_path", f"{name} is behind a symbolic link")
     if not path.exists():
         raise metadata.Rejected("file_not_found", name)
+    if why := _unsafe(path):
+        raise metadata.Rejected("unsafe_path", f"{name} is {why}")
     return path
 
 
 def _folder(root: pathlib.Path, path: pathlib.Path) -> Planned:
-    shown = path.relative_to(root).as_posix()
-    if any(one.is_symlink() for one in path.rglob("*")):
-        return Planned(shown, [], refusal=metadata.Rejected("unsafe_path", "the folder holds a symbolic link"))
+    name = shown(path.relative_to(root).as_posix())
+    for one in path.rglob("*"):
+        if why := _unsafe(one):
+            return Planned(name, [], refusal=metadata.Rejected("unsafe_path", f"the folder holds {why}"))
     try:
         if recognise.directory(path) is not None:
-            return Planned(shown, [path])
+            _check_names(path)
+            return Planned(name, [path])
     except metadata.Rejected as refusal:
-        return Planned(shown, [], refusal=refusal)
+        return Planned(name, [], refusal=refusal)
     inside = sorted((one for one in path.iterdir() if not one.name.startswith(".")), key=lambda one: one.name)
     sources = [one for one in inside if one.is_dir() or one.suffix.lower() not in _BESIDES]
-    return Planned(shown, sources)
+    return Planned(name, sources)
+
+
+def _check_names(path: pathlib.Path) -> None:
+    """Refuse a folder whose zip could not name its members as the folder's own pages do."""
+    for one in folder.members(path):
+        name = one.relative_to(path).as_posix()
+        if shown(name) != name:
+            raise metadata.Rejected("unsafe_path", f"the name {shown(name)} is not UTF-8")
 
 
 def size(path: pathlib.Path) -> int:

@@ -83,12 +83,12 @@ def _recognise(source: pathlib.Path) -> recognise.Recognised:
     if source.is_dir():
         found = recognise.directory(source)
         if found is None:
-            raise metadata.Rejected("unknown_format", f"{source.name}/")
+            raise metadata.Rejected("unknown_format", f"{plan.shown(source.name)}/")
         if plan.size(source) > archive.MAX_BYTES:
-            raise metadata.Rejected("too_large", f"{source.name}/ is larger than 4 GiB")
+            raise metadata.Rejected("too_large", f"{plan.shown(source.name)}/ is larger than 4 GiB")
         return found
     with source.open("rb") as file:
-        return recognise.file(file, name=source.name)
+        return recognise.file(file, name=plan.shown(source.name))
 
 
 def _contents(
@@ -98,9 +98,9 @@ def _contents(
     for source, found in recognised:
         size, sha256 = measure(source, check=check)
         if size == 0:
-            raise metadata.Rejected("unknown_format", f"{source.name} is empty")
+            raise metadata.Rejected("unknown_format", f"{plan.shown(source.name)} is empty")
         if any(content.sha256 == sha256 for content in contents):
-            said.warnings.append(f"duplicate_file: {source.name}")
+            said.warnings.append(f"duplicate_file: {plan.shown(source.name)}")
             continue
         part = 1 + sum(content.format == found.format for content in contents)
         contents.append(Content(source, found.format, part, found.media_type, found.extension, size, sha256))

@@ -149,7 +149,7 @@ def _write(key: str, content: prepare.Content, *, check: Callable[[], None]) -> 
         else:
             break
     if sink.sha256 != content.sha256:
-        raise metadata.Rejected("file_not_found", f"{content.source.name} changed while it was read")
+        raise metadata.Rejected("file_not_found", f"{plan.shown(content.source.name)} changed while it was read")
 
 
 def _commit(prepared: prepare.Prepared, options: Options) -> str:
