@@ -3,6 +3,7 @@
 import itertools
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -451,6 +452,32 @@ def test_records_and_media(rq: Any, mq: Any, world: specimens.World) -> None:
     assert found_records == (records if mq is None else {r for r, _ in links})
     keyed: dict[str, str] = dict(pairs(chosen.rows("media", "m.uuid, m.carrier")))
     assert keyed == {m: next(r for r, other in links if other == m) for _, m in links}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_records_and_media(seed: int, world: specimens.World) -> None:
+    """D22, D33, D39: whatever both queries are, in each core: which rows are selected, and what carries them."""
+    chance = random.Random(seed)
+    rq = chance.choice([None, questions.Asker(seed, world.records, terms.RECORD_TERM).query(1), {"hasMedia": True}])
+    mq = chance.choice([None, {}, questions.Asker(seed, world.media, terms.MEDIA_TERM).query(1), {"hasSpecimen": True}])
+    mq = {} if rq is mq is None else mq
+    for core_type in request.CORE_TYPES:
+        grouped = {"uniquenames": "scientificname", "uniquelocality": "locality"}.get(core_type, "uuid")
+        records = {key for key in expected(rq or {}, world) if grouped in world.records[key][0]}
+        media = expected(mq or {}, world, "media")
+        links = [(record, medium) for record, medium in world.links if record in records and medium in media]
+        first_medium = dict(reversed(links))
+        carriers = {key: key for key in records if mq is None or key in first_medium}
+        of_media = {medium: record for record, medium in reversed(links)}
+        if core_type == "mediarecords":
+            carriers, of_media = first_medium, {medium: medium for medium in of_media}
+        chosen = selection(rq, mq, core_type=core_type)
+        assert dict(pairs(chosen.rows("records", "r.uuid, r.carrier"))) == carriers, (rq, mq, core_type)
+        assert dict(pairs(chosen.rows("media", "m.uuid, m.carrier"))) == of_media, (rq, mq, core_type)
+        assert fetch(chosen.media_without_record()) == [(len(media - {medium for _, medium in links}),)]
+        if grouped != "uuid":
+            values = [world.records[key][0][grouped] for key in carriers]
+            assert fetch(chosen.groups()) == sorted(Counter(values).items())
 
 
 @pytest.mark.parametrize("mq", [None, {"format": "image/jpeg"}], ids=str)
