@@ -20,6 +20,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Rows whose cells are squeezed to a word a line, as a table made to fit does, are far taller than their text asks for.
 TALLEST_ROW = "Math.max(0, ...[...document.querySelectorAll('tr')].map(row => row.offsetHeight))"
+NARROWEST_CELL = (
+    "Math.min(...[...document.querySelectorAll('#result_list td:not(.action-checkbox)')].map(cell => cell.offsetWidth))"
+)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs/", "/accounts/login", "/accounts/password/forgot", "/nosuch"])
@@ -70,6 +73,10 @@ def test_lists_of_the_admin_show_all_their_columns(web: house.Web, browser: Page
         shown, whole = browser.evaluate("(e => [e.clientWidth, e.scrollWidth])(document.querySelector('.results'))")
         assert whole <= shown, (model, whole, shown)
         assert browser.evaluate(TALLEST_ROW) < 200
+    browser.set_viewport_size({"width": 400, "height": 800})
+    for model in tables:  # which scroll sideways there, so that none of their columns need be a few letters wide
+        browser.goto(f"{web.base_url}/admin/{model}/")
+        assert browser.evaluate(NARROWEST_CELL) >= 70, model
 
 
 def test_a_report_of_an_errand_fits_a_narrow_screen(web: house.Web, browser: Page) -> None:
