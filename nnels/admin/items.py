@@ -81,8 +81,15 @@ class FileInline(admin.TabularInline[models.File, models.Item]):
     model = models.File
     form = own_forms.FileForm
     extra = 1
-    fields = ("format", "part", "upload", "name", "bytes", "sha256", "missing", "signed_link")
-    readonly_fields = ("name", "bytes", "sha256", "missing", "signed_link")
+    fields = ("format", "part", "upload", "name", "bytes", "sha256", "in_store", "signed_link")
+    readonly_fields = ("name", "bytes", "sha256", "in_store", "signed_link")
+
+    @admin.display(description="in the store")
+    def in_store(self, file: models.File) -> str:
+        """In words: a mark for "not missing" would look like a fault, also on the row of a file yet to come."""
+        if not file.pk:
+            return ""
+        return "missing or damaged" if file.missing else "yes"
 
     @admin.display(description="signed link")
     def signed_link(self, file: models.File) -> str:
