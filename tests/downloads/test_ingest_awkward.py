@@ -155,6 +155,17 @@ def test_rows_without_an_id_are_attached_to_nothing(tmp_path: Path) -> None:
     assert not Record.objects.filter(raw__has_key="dwc:Identification").exists()
 
 
+def test_a_row_in_conflict_has_not_vanished(tmp_path: Path) -> None:
+    """D41: a row set aside because it claims another uuid than is known takes nothing from the store."""
+    rows = making.specimens(5)
+    making.bring_in(making.archive(tmp_path, rows))
+    rows[0] = rows[0] | {"idigbio:uuid": "2d3acf81-35f8-491c-bbc2-72335efe1045"}
+    report = making.bring_in(making.archive(tmp_path, rows[:4]))
+    assert (report.unchanged, report.removed, report.rejected) == (3, 1, {"identifier_conflict": 1})
+    assert adds_up(report)
+    assert set(Record.objects.filter(v_to=None).values_list("raw__id", flat=True)) == {"r0", "r1", "r2", "r3"}
+
+
 def test_what_is_attached_to_a_record_has_a_limit(tmp_path: Path) -> None:
     """D42: what is attached to a record becomes a cell: beyond the length of one it is set aside, by line."""
     attached = [{"coreid": "r0", "dwc:identificationRemarks": f"{n}{'ä' * 4000}"} for n in range(12)]

@@ -103,11 +103,15 @@ CREATE INDEX ON gone_link (media);
 ANALYZE new_link, gone_link;
 """
 
+# A row that is set aside for whose it is has not vanished: what the store has under its identifiers stays.
 _GONE = """
 CREATE TEMP TABLE gone_{kind} AS
     SELECT c.uuid FROM {store} c
     WHERE c.v_to IS NULL AND c.recordset_id = ANY(%(recordsets)s) AND %(closes)s
-        AND NOT EXISTS (SELECT 1 FROM known_{kind} k WHERE k.uuid = c.uuid AND k.reason IS NULL);
+        AND NOT EXISTS (SELECT 1 FROM known_{kind} k WHERE k.uuid = c.uuid AND k.reason IS NULL)
+        AND c.uuid NOT IN (
+            SELECT d.uuid FROM known_{kind} k JOIN id_{kind} i ON i.n = k.n
+            JOIN downloads_identifier d ON d.text = i.text WHERE k.reason = 'identifier_conflict');
 CREATE INDEX ON gone_{kind} (uuid);
 ANALYZE gone_{kind};
 """
