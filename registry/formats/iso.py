@@ -6,6 +6,7 @@ Sources: ISO/TS 19139:2007, ISO 19115-3:2016, contract 4.5.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ GCO: Final = "http://www.isotc211.org/2005/gco"
 GMX: Final = "http://www.isotc211.org/2005/gmx"
 SRV: Final = "http://www.isotc211.org/2005/srv"
 TITLE_LENGTH: Final = 2000
+NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 ISO3: Final = re.compile(r"http://standards\.iso\.org/iso/19(?:115|110)/(?:-[0-9]/)?(?P<module>[a-z0-9]+)/[0-9.]+\Z")
 
 _local = threading.local()
@@ -261,12 +263,14 @@ def bounds(box: etree._Element) -> dict[str, str]:
     return found
 
 
+def number(printed: str) -> float:
+    """What a bound says; not a number for anything XML Schema knows no number in, such as `1_0` or other digits."""
+    return float(printed) if NUMBER.fullmatch(printed) else math.nan
+
+
 def _bbox(root: etree._Element) -> list[float] | None:
     for box in boxes(root):
-        try:
-            west, south, east, north = (float(value) for value in bounds(box).values())
-        except ValueError:
-            continue
+        west, south, east, north = (number(value) for value in bounds(box).values())
         if all(abs(value) <= 360 for value in (west, south, east, north)):
             return [west, south, east, north]
     return None

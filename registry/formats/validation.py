@@ -24,7 +24,7 @@ from lxml import etree
 from registry.formats import boxes, iso
 
 # Stored with every record; a new one makes the next run validate the stored bytes again (contract 4.4).
-VALIDATOR_VERSION: Final = "2026-11-22.1"
+VALIDATOR_VERSION: Final = "2026-11-22.2"
 SCHEMA_PACKAGE: Final = "bas_metadata_library"
 MAX_ISSUES: Final = 200
 _WRAPPED: Final = {"http://www.isotc211.org/2005/gmi": "gmi/gmi.xsd", iso.GMD: "gmd/gmd.xsd", iso.GMX: "gmx/gmx.xsd"}
@@ -306,10 +306,7 @@ def _rules_of_box(box: etree._Element) -> Iterator[Issue]:
         if not printed:
             yield _error("box_missing", f"{name} is missing or empty.", box)
             continue
-        try:
-            value = float(printed)
-        except ValueError:
-            value = math.nan
+        value = iso.number(printed)
         if not math.isfinite(value):
             yield _error("box_number", f"{name} {printed[:40]!r} is no number.", box)
             continue

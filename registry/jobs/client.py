@@ -38,6 +38,9 @@ RETRY_STATUS: Final = frozenset({429, 502, 503, 504})
 REDIRECT_STATUS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_PAUSE: Final = 300.0
 BLOCK: Final = 65_536
+INFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+# All content codings of RFC 9110 (8.4.1) and of the register that a server may use without being asked.
+CODINGS: Final = INFLATED | {"compress", "x-compress", "br", "zstd", "dcb", "dcz"}
 GZIP_HEAD: Final = b"\x1f\x8b"
 GZIP_MARK: Final = GZIP_HEAD[0]
 # How often it is looked whether the work is still wanted while an answer is waited for.
@@ -288,13 +291,13 @@ class Network:
         """The decompressed body in blocks; more than `cap` bytes is an error, however small it was on the wire."""
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         total = 0
-        if encoding in ("", "identity"):
+        if encoding not in CODINGS and "," not in encoding:  # also what is none, as browsers do: some say `UTF-8`
             async for block in response.content.iter_any():
                 total += len(block)
                 _refuse_large(total, cap)
                 yield block
             return
-        if encoding not in ("gzip", "x-gzip", "deflate"):
+        if encoding not in INFLATED:
             raise FetchError("encoding", "The content encoding is not supported.")
         inflate = _Inflate(encoding)
         try:

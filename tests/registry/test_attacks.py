@@ -137,6 +137,20 @@ def test_boxes(box: tuple[float, ...], errors: int, warnings: int) -> None:
     assert sum(issue.severity == "warning" for issue in rules) == warnings
 
 
+@pytest.mark.parametrize(
+    ("printed", "is_number"),
+    [("1_0", False), ("\u0661\u0662", False), ("0x1", False), ("1e", False), ("+", False), (".", False), ("1,5", False)]
+    + [(text, True) for text in ("+1.", ".5", "-1e1", " 12 ")],
+)
+def test_numbers_of_boxes(printed: str, is_number: bool) -> None:
+    """X37: a bound is a number as XML Schema writes them, not whatever Python reads as one."""
+    record = re.sub(rb"(westBoundLongitude>\s*<gco:Decimal>)[^<]*", rb"\g<1>" + printed.encode(), samples.iso19115_3(1))
+    verdict = validation.validate(record)
+    assert [issue.code for issue in verdict.issues] == ([] if is_number else ["box_number"])
+    assert verdict.extract is not None
+    assert (verdict.extract.bbox is not None) == is_number
+
+
 TYPE = "<srv:serviceType><gco:LocalName>OGC:WMS</gco:LocalName></srv:serviceType>\n"
 COUPLING = '<srv:couplingType><srv:SV_CouplingType codeList="" codeListValue="tight"/></srv:couplingType>\n'
 VERSION = "<srv:serviceTypeVersion><gco:CharacterString>1.3.0</gco:CharacterString></srv:serviceTypeVersion>\n"

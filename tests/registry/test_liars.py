@@ -112,6 +112,8 @@ def bare(body: bytes) -> bytes:
         ("deflate", lambda body: zlib.compress(body, 1) + b"more"),
         ("deflate", bare),
         ("deflate", gzip.compress),
+        ("UTF-8", bytes),
+        ("none", bytes),
     ],
 )
 def test_compressed_answers(encoding: str, pack: Callable[[bytes], bytes], raw: Raw, liar: Harvest) -> None:
@@ -123,6 +125,17 @@ def test_compressed_answers(encoding: str, pack: Callable[[bytes], bytes], raw: 
     made = run(liar)
     assert (made.state, made.good, made.bad) == ("ok", 20, 0)
     assert made.bytes == sum(map(len, bodies.values()))
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+def test_codings_nobody_asked_for(encoding: str, raw: Raw, liar: Harvest) -> None:
+    """X24: a listing in a coding we did not ask for and do not read fails the run, and a document in it is bad."""
+    raw.put("/a.xml", samples.iso19139(1), f"Content-Encoding: {encoding}")
+    raw.list("a.xml")
+    made = run(liar)
+    assert (made.bad, made.issues.get().code) == (1, "encoding")
+    raw.put("/", page("a.xml"), f"Content-Encoding: {encoding}")
+    assert run(liar).failure_code == "listing_failed"
 
 
 @pytest.mark.parametrize(
