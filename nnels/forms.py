@@ -131,7 +131,7 @@ class FileForm(forms.ModelForm[models.File]):
         cleaned = super().clean() or self.cleaned_data
         upload = cleaned.get("upload")
         if upload is None:
-            if not self.instance.pk:
+            if not self.instance.pk and "upload" not in self.errors:
                 self.add_error("upload", "A file is required.")
             return cleaned
         try:

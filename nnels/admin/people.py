@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.db import transaction
 from django.db.models import QuerySet
@@ -27,7 +27,10 @@ class LibraryAdmin(admin.ModelAdmin[models.Library]):
 class ExpiryForm(helpers.ActionForm):
     """The date of the action "set expiry"."""
 
-    until = forms.DateField(required=False, label="verified until")
+    # Text, since for a fault of this form Django's word is "No action selected."
+    until = forms.CharField(
+        required=False, label="verified until", widget=forms.TextInput(attrs={"placeholder": "YYYY-MM-DD"})
+    )
 
 
 @admin.register(models.Reader)
@@ -58,8 +61,11 @@ class ReaderAdmin(admin.ModelAdmin[models.Reader]):
 
     @admin.action(description="Set expiry", permissions=["change"])
     def set_expiry(self, request: HttpRequest, queryset: QuerySet[models.Reader]) -> None:
-        # The action form has refused what is no date.
-        day = forms.DateField(required=False).clean(request.POST.get("until", ""))
+        try:
+            day = forms.DateField(required=False).clean(request.POST.get("until", ""))
+        except forms.ValidationError:
+            self.message_user(request, "That is no date; write YYYY-MM-DD. Nothing was changed.", messages.ERROR)
+            return
         changed = list(queryset.select_related("user"))
         with transaction.atomic():
             queryset.update(verified_until=day)

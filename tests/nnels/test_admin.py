@@ -345,3 +345,21 @@ def test_a_lost_file_is_told_in_words(client: Any, operator: User) -> None:
     page = client.get(f"/admin/nnels/item/{item.pk}/change/").content.decode()
     said = re.findall(r'<td class="field-in_store">\s*<p>(.*?)</p>', page)
     assert sorted(said) == ["", "", "missing or damaged", "yes"]
+
+
+def test_a_date_that_is_none_is_told(client: Any, operator: User, reader: User) -> None:
+    """N51: an expiry that cannot be read says so and changes nothing."""
+    (one,) = models.Reader.objects.all()
+    for day in ("tomorrow", "2027-02-30"):
+        page = act(client, "reader", "set_expiry", [one.pk], until=day).content.decode()
+        assert "That is no date; write YYYY-MM-DD. Nothing was changed." in page
+        assert models.Reader.objects.get().verified_until is None
+    assert "1 changed." in act(client, "reader", "set_expiry", [one.pk], until="2027-02-28").content.decode()
+    assert str(models.Reader.objects.get().verified_until) == "2027-02-28"
+
+
+def test_an_empty_upload_has_one_fault(client: Any, operator: User) -> None:
+    """N51: what is wrong with an upload is said once."""
+    sent = {**ITEM, "uuid": str(house.MOBY_UUID), "files-0-upload": SimpleUploadedFile("x.epub", b"")}
+    (files_of,) = client.post("/admin/nnels/item/add/", sent).context["inline_admin_formsets"]
+    assert files_of.formset.errors == [{"upload": ["The submitted file is empty."]}]
