@@ -548,6 +548,15 @@ def test_exit_statuses(tmp_path: Path, running_house: house.House) -> None:
     with pytest.raises(SystemExit) as ended:
         ManagementUtility(["manage.py", "ingest_dwca"]).execute()
     assert ended.value.code == 2
+    for told in (
+        ["ingest_dwca", ""],
+        ["seed_downloads", "--records", "-5"],
+        ["seed_downloads", "--records", "10000001"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            ManagementUtility(["manage.py", *told]).execute()
+        assert ended.value.code == 2
+    assert not IngestRun.objects.exclude(source=str(broken)).exists()
     assert not Record.objects.exists()
     assert not StoreVersion.objects.exists()
 

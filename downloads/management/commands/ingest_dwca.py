@@ -5,6 +5,7 @@ Exit status: 0 done, 1 refused or failed (nothing changed), 2 usage, 3 done with
 
 from __future__ import annotations
 
+import argparse
 import json
 import pathlib
 import sys
@@ -20,7 +21,16 @@ from downloads.jobs import ingest
 
 
 def _uuid(text: str) -> uuid.UUID:
-    return uuid.UUID(text)
+    try:
+        return uuid.UUID(text)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(f"{text} is not a uuid") from fault
+
+
+def _place(text: str) -> str:
+    if not text.strip():  # a shell's unset variable; as a path it would be the present folder
+        raise argparse.ArgumentTypeError("name an archive")
+    return text
 
 
 def _write(file: pathlib.Path, report: dict[str, Any]) -> None:
@@ -34,7 +44,7 @@ class Command(BaseCommand):
     help = "Bring a Darwin Core Archive (zip, tar.gz, directory, lone CSV/TSV, or URL) into the specimen store."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("place", metavar="PATH_OR_URL")
+        parser.add_argument("place", type=_place, metavar="PATH_OR_URL")
         parser.add_argument("--recordset", type=_uuid, metavar="UUID", help="the recordset the rows belong to")
         parser.add_argument("--name", default="", help="the recordset's name")
         parser.add_argument("--dry-run", action="store_true", help="report what would happen, change nothing")

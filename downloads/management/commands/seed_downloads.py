@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ from downloads import services
 from downloads.formats import samples
 from downloads.jobs import ingest, rerender
 
+_MOST = 10_000_000
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"between 1 and {_MOST:,} records can be made, not {text}")
+    return int(text)
+
 
 class Command(BaseCommand):
     help = "Write four sample archives and bring them in, as ingest_dwca would."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--records", type=int, default=5000, help="good records in all (up to 10,000,000)")
+        parser.add_argument("--records", type=_count, default=5000, help="good records in all (up to 10,000,000)")
         parser.add_argument("--random-seed", type=int, default=1)
         parser.add_argument("--reset", action="store_true", help="remove sample rows that are no longer among them")
 
