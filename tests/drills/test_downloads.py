@@ -15,7 +15,9 @@ from core import blobs
 from core.models import Job
 from downloads import services
 from downloads.formats import samples
-from downloads.models import Build, BuildPart, Download
+from downloads.jobs import ingest
+from downloads.jobs.ingest import publish
+from downloads.models import Build, BuildPart, Download, IngestRun, Record, StoreVersion
 from tests import house
 from tests.downloads import making
 
@@ -97,6 +99,35 @@ def test_worker_killed_in_the_middle(
     assert (build.job.attempt, build.job.state, build.crashes) == (2, "succeeded", 1)
     assert Job.objects.filter(kind="downloads.build").count() == 2  # this one, and the one of the comparison
     check_archive(placed, specimens)
+
+
+def test_worker_killed_while_it_brings_an_archive_in(
+    drill_stack: house.House, start_worker: StartWorker, start_beat: StartBeat, tmp_path: Path
+) -> None:
+    """D41: an ingest whose worker is killed changes nothing, and is done once, by another attempt, from the upload."""
+    blobs.delete(*making.keys())
+    publish.lock_session()  # so that it is caught between reading and writing
+    try:
+        worker = start_worker(concurrency=1)
+        start_beat()
+        with making.archive(tmp_path, making.specimens(20)).open("rb") as archive:
+            run = services.upload_archive(archive, ingest.Options(), name="sample.zip")
+
+        def stage() -> Any:
+            return Job.objects.get(ingest_run=run).progress.get("stage")
+
+        house.wait_for(lambda: stage() == "waiting for another ingest", what="the ingest to have read all")
+        for child in worker.children():
+            os.kill(child, signal.SIGKILL)
+        house.wait_for(lambda: Job.objects.get(ingest_run=run).attempt == 2, what="the second attempt")
+        assert (Record.objects.count(), IngestRun.objects.get(pk=run.pk).state) == (0, IngestRun.State.RUNNING)
+    finally:
+        publish.unlock_session()
+    house.wait_for(lambda: Job.objects.get(ingest_run=run).state == "succeeded", what="the ingest")
+    run.refresh_from_db()
+    assert (run.state, run.report["added"], run.report["version"]) == (IngestRun.State.DONE, 20, 1)
+    assert (Record.objects.count(), StoreVersion.objects.count()) == (20, 1)
+    house.wait_for(lambda: making.keys() == [], what="the upload to be gone")
 
 
 def test_valkey_dead_a_request_is_taken_and_built_when_it_is_back(
