@@ -192,6 +192,7 @@ def test_answers_without_a_body(raw: Raw, liar: Harvest) -> None:
         made = run(liar)
         assert (made.state, made.good, made.bad, made.stale, made.changed) == ("ok", 0, 2, 1, 0)
     kept = Record.objects.get(identity__endswith="a.xml")
+    assert kept.fetch_issue is not None
     assert (kept.valid, kept.stale_since is not None, kept.fetch_issue["code"]) == (True, True, "empty")
     raw.put("/a.xml", samples.iso19139(1))
     assert run(liar).good == 1

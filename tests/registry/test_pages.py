@@ -110,7 +110,7 @@ def test_csrf(owner: User, harvest: Harvest) -> None:
     assert (harvest.deleting, HarvestRun.objects.count()) == (False, 0)
 
 
-def _form(harvest: Harvest | None = None, **values: object) -> dict[str, object]:
+def _form(harvest: Harvest | None = None, /, **values: object) -> dict[str, object]:
     organization = Organization.objects.get(name="PacIOOS")
     base = {
         "name": "New source",
