@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
@@ -33,6 +33,23 @@ ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": Fals
 def counted(count: int, one: str, many: str) -> str:
     """A number with its noun and whatever else depends on it: `1 token was`, `0 tokens were`."""
     return f"{count} {pluralize(count, f'{one},{many}')}"
+
+
+def act_on_each(
+    view: admin.ModelAdmin[Any], request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], object], word: str
+) -> None:
+    """Do something to each row; say how many it worked for (`3 paused.`), and of every other one why it did not."""
+    done, refused = 0, 0
+    for row in rows:
+        try:
+            act(row)
+            done += 1
+        except errors.Fact as fact:
+            refused += 1
+            told = fact.message or fact.code
+            view.message_user(request, told if told.startswith(str(row)) else f"{row}: {told}", messages.WARNING)
+    if done or not refused:
+        view.message_user(request, f"{done} {word}.", messages.SUCCESS)
 
 
 class Acting:

@@ -1,6 +1,5 @@
 """What operators see and do (contract §3): repositories, versions, exports, tokens, imports, organizations."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from core import errors, jobs
-from core.admin import ONE_BUTTON, Acting, ReadOnly, counted
+from core.admin import ONE_BUTTON, Acting, ReadOnly, act_on_each, counted
 from core.models import ApiToken, User
 from exports import forms
 from exports.formats import text
@@ -38,18 +37,6 @@ from exports.services import exports, extras, imports, repos, tokens, webhooks
 
 #: how many records an import's page shows of each kind
 _NOTES = 50
-
-
-def done(view: admin.ModelAdmin[Any], request: HttpRequest, rows: Any, act: Callable[[Any], object], word: str) -> None:
-    """Do something to each row, count what worked, say why the rest did not."""
-    count = 0
-    for row in rows:
-        try:
-            act(row)
-            count += 1
-        except errors.Fact as fact:
-            view.message_user(request, f"{row}: {fact.message or fact.code}", messages.WARNING)
-    view.message_user(request, f"{count} {word}.")
 
 
 class OwnerType(admin.SimpleListFilter):
@@ -105,14 +92,14 @@ class Versions(ReadOnly):
     @admin.action(description="Release", permissions=["act"])
     def release(self, request: HttpRequest, queryset: QuerySet[RepoVersion]) -> None:
         user = _operator(request)
-        done(
+        act_on_each(
             self, request, queryset, lambda one: repos.edit_version(one, data={"released": True}, user=user), "released"
         )
 
     @admin.action(description="Export now", permissions=["act"])
     def export_now(self, request: HttpRequest, queryset: QuerySet[RepoVersion]) -> None:
         user = _operator(request)
-        done(self, request, queryset, lambda one: exports.request(one, user=user), "asked for")
+        act_on_each(self, request, queryset, lambda one: exports.request(one, user=user), "asked for")
 
 
 def _operator(request: HttpRequest) -> User:
@@ -158,15 +145,15 @@ class Builds(ReadOnly):
     @admin.action(description="Rebuild", permissions=["act"])
     def rebuild(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
         user = _operator(request)
-        done(self, request, _of_each(queryset), lambda one: exports.rebuild(one, user=user), "are being rebuilt")
+        act_on_each(self, request, _of_each(queryset), lambda one: exports.rebuild(one, user=user), "are being rebuilt")
 
     @admin.action(description="Cancel", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
-        done(self, request, queryset, exports.cancel, "cancelled")
+        act_on_each(self, request, queryset, exports.cancel, "cancelled")
 
     @admin.action(description="Delete the exports of these versions", permissions=["act"])
     def delete_export(self, request: HttpRequest, queryset: QuerySet[ExportBuild]) -> None:
-        done(self, request, _of_each(queryset), exports.delete_of, "deleted")
+        act_on_each(self, request, _of_each(queryset), exports.delete_of, "deleted")
 
 
 def _of_each(builds: QuerySet[ExportBuild]) -> QuerySet[ExportBuild]:
@@ -227,7 +214,7 @@ class ExtraFiles(ReadOnly):
 
     @admin.action(description="Delete the selected files", permissions=["act"])
     def remove(self, request: HttpRequest, queryset: QuerySet[ExtraFile]) -> None:
-        done(self, request, queryset, extras.delete, "deleted")
+        act_on_each(self, request, queryset, extras.delete, "deleted")
 
 
 class NewWebhook(django_forms.ModelForm[Webhook]):
@@ -363,7 +350,7 @@ class Imports(ReadOnly):
 
     @admin.action(description="Retry", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[ImportJob]) -> None:
-        done(self, request, queryset, imports.retry, "started again")
+        act_on_each(self, request, queryset, imports.retry, "started again")
 
 
 class Members(admin.TabularInline[Membership, Organization]):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -15,8 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from core import errors
-from core.admin import ReadOnlyRows
+from core.admin import ReadOnlyRows, act_on_each
 from core.models import User
 from usermgmt.formats import networks, workdays
 from usermgmt.forms import ReasonForm
@@ -71,17 +70,7 @@ class StaffOnly(admin.ModelAdmin[Any]):
 
     def decide(self, request: HttpRequest, rows: QuerySet[Any], verb: str, decision: Decision) -> None:
         """Put each row through the domain; say which changed, and which were decided by somebody else first."""
-        done = 0
-        for row in rows.order_by("pk"):
-            try:
-                decision(row)
-            except errors.Fact as fact:
-                said = fact.message if fact.message.startswith(str(row)) else f"{row}: {fact.message}"
-                self.message_user(request, said, messages.WARNING)
-            else:
-                done += 1
-        if done:
-            self.message_user(request, f"{done} {verb}.", messages.SUCCESS)
+        act_on_each(self, request, rows.order_by("pk"), decision, verb)
 
     def ask(
         self, request: HttpRequest, rows: QuerySet[Any], *, title: str, action: str, form: forms.Form

@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from core import auth, errors
-from core.admin import ReadOnly, counted
+from core.admin import ReadOnly, act_on_each, counted
 from registry import forms, selectors
 from registry.admin import errands
 from registry.formats import imports, report
@@ -229,20 +229,12 @@ class Harvests(Importing):
         else:
             harvests.add(obj, access=access)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Harvest], act: Any, said: str) -> None:
-        done = 0
-        for harvest in queryset:
-            try:
-                act(harvest)
-                done += 1
-            except errors.Fact as fact:
-                self.message_user(request, f"{harvest}: {fact.message}", messages.ERROR)
-        self.message_user(request, f"{done} {said}.")
-
     @admin.action(description="Harvest now", permissions=["change"])
     def harvest_now(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user = errands.person(request)
-        self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued")
+        act_on_each(
+            self, request, queryset, lambda h: harvests.run_now(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued"
+        )
 
     @admin.action(description="Cancel the active run", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
@@ -257,23 +249,27 @@ class Harvests(Importing):
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        self._each(request, queryset, lambda h: harvests.pause(h, paused=True), "paused")
+        act_on_each(self, request, queryset, lambda h: harvests.pause(h, paused=True), "paused")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        self._each(request, queryset, lambda h: harvests.pause(h, paused=False), "resumed")
+        act_on_each(self, request, queryset, lambda h: harvests.pause(h, paused=False), "resumed")
 
     @admin.action(description="Accept shrink and re-run", permissions=["change"])
     def accept_shrink(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user = errands.person(request)
-        self._each(
-            request, queryset, lambda h: harvests.accept_shrink(h, user=user, via=HarvestRun.Trigger.ADMIN), "queued"
+        act_on_each(
+            self,
+            request,
+            queryset,
+            lambda h: harvests.accept_shrink(h, user=user, via=HarvestRun.Trigger.ADMIN),
+            "queued",
         )
 
     @admin.action(description="Re-validate stored documents", permissions=["change"])
     def revalidate(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
         user, via = errands.person(request), HarvestRun.Trigger.ADMIN
-        self._each(request, queryset, lambda h: harvests.run_now(h, user=user, via=via, mode="stored"), "queued")
+        act_on_each(self, request, queryset, lambda h: harvests.run_now(h, user=user, via=via, mode="stored"), "queued")
 
     @admin.action(description="Export CSV")
     def export_csv(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> StreamingHttpResponse:
@@ -286,7 +282,9 @@ class Harvests(Importing):
 
     @admin.action(description="Delete (asynchronous)", permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Harvest]) -> None:
-        self._each(request, queryset, lambda h: harvests.delete(h, user=errands.person(request)), "being deleted")
+        act_on_each(
+            self, request, queryset, lambda h: harvests.delete(h, user=errands.person(request)), "being deleted"
+        )
 
 
 @admin.register(HarvestRun)
