@@ -12,6 +12,7 @@ from downloads.models import Recordset
 from registry.jobs import errands
 from registry.models import Harvest, Organization
 from tests import house
+from tests.browser import staff
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,10 +64,7 @@ def test_lists_of_the_admin_show_all_their_columns(web: house.Web, browser: Page
         name="Herbario Nanay, plantas y animales", licence="http://creativecommons.org/licenses/by/4.0/"
     )
     browser.set_viewport_size({"width": 1280, "height": 800})
-    browser.goto(f"{web.base_url}/admin/login/?next=/admin/core/job/")
-    browser.fill("#id_username", "staff")
-    browser.fill("#id_password", "quite unguessable 1")
-    browser.click("input[type=submit]")
+    staff.log_in(browser, web.base_url, "staff", "quite unguessable 1", to="/admin/core/job/")
     tables = ("core/job", "core/mail", "core/webhookdelivery", "registry/harvest", "downloads/recordset")
     for model in tables:
         browser.goto(f"{web.base_url}/admin/{model}/")
@@ -95,9 +93,7 @@ def test_a_report_of_an_errand_fits_a_narrow_screen(web: house.Web, browser: Pag
     result = {"counts": {"documents": 1, "bad": 1}, "columns": columns, "lines": [line]}
     job = Job.objects.create(kind=errands.CHECK_KIND, state="succeeded", params={"name": "docs.zip"}, result=result)
     browser.set_viewport_size({"width": 390, "height": 844})
-    browser.goto(f"{web.base_url}/admin/login/?next=/admin/registry/harvest/errands/{job.pk}/")
-    browser.fill("#id_username", "staff")
-    browser.fill("#id_password", "quite unguessable 1")
-    browser.click("input[type=submit]")
+    to = f"/admin/registry/harvest/errands/{job.pk}/"
+    staff.log_in(browser, web.base_url, "staff", "quite unguessable 1", to=to)
     browser.get_by_role("region", name="Report").wait_for()
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390

@@ -15,6 +15,7 @@ from core import jobs
 from core.models import User
 from downloads.models import Download, IngestRun, Record, Recordset, RejectedRow
 from tests import house
+from tests.browser import staff
 from tests.browser.looks import NARROW, WIDE, assert_fits, audit, picture
 from tests.downloads import making
 
@@ -170,10 +171,7 @@ def test_expired(page: Page, base: str, look: Look) -> None:
 
 def log_in(page: Page, base: str, path: str) -> None:
     User.objects.create_superuser("keeper", password=PASSWORD)
-    page.goto(f"{base}/admin/login/?next={path}")
-    page.fill("#id_username", "keeper")
-    page.fill("#id_password", PASSWORD)
-    page.click("input[type=submit]")
+    staff.log_in(page, base, "keeper", PASSWORD, to=path)
 
 
 def test_admin_upload(browser: Page, base: str, worker: house.Worker, tmp_path: pathlib.Path) -> None:

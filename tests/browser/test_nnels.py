@@ -12,6 +12,7 @@ from nnels import models
 from nnels.jobs import catalogue
 from nnels.services import tokens
 from tests import house
+from tests.browser import staff
 from tests.browser.looks import audit, picture
 from tests.nnels import conftest as library
 
@@ -166,10 +167,7 @@ def test_admin(browser: Page, shelves: str) -> None:
     library.make_user("operator", is_staff=True, is_superuser=True)
     account = models.Reader.objects.get(user__username="reader").user
     tokens.login(account.pk)
-    browser.goto(f"{shelves}/admin/login/?next=/admin/nnels/item/")
-    browser.fill("#id_username", "operator")
-    browser.fill("#id_password", PASSWORD)
-    browser.click("input[type=submit]")
+    staff.log_in(browser, shelves, "operator", PASSWORD, to="/admin/nnels/item/")
     browser.get_by_role("link", name="Moby-Dick").wait_for()
     picture(browser, "nnels-admin-items")
     browser.get_by_role("link", name="Moby-Dick").click()

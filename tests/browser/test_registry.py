@@ -14,6 +14,7 @@ from registry.demo import source as demo_source
 from registry.formats import samples
 from registry.models import Account, Harvest, HarvestRun, Organization, Record
 from tests import house
+from tests.browser import staff
 from tests.browser.looks import audit, picture
 from tests.house import wait_for
 
@@ -77,10 +78,7 @@ def log_in(page: Page, base: str, username: str = "maria") -> None:
 
 def log_in_to_admin(page: Page, base: str, *, to: str) -> None:
     User.objects.create_superuser("root", "root@example.org", PASSWORD)
-    page.goto(f"{base}/admin/login/?next={to}")
-    page.fill("#id_username", "root")
-    page.fill("#id_password", PASSWORD)
-    page.click("input[type=submit]")
+    staff.log_in(page, base, "root", PASSWORD, to=to)
 
 
 def ended(run: HarvestRun) -> bool:

@@ -10,6 +10,7 @@ import requests
 
 from core.models import User
 from tests import house, mailbox
+from tests.browser import staff
 from tests.browser.looks import WIDE, audit, picture
 from tests.usermgmt import world
 from usermgmt.models import ApiLink
@@ -69,10 +70,7 @@ def test_register_approve_reveal_search(browser: Page, portal: str) -> None:
     audit(browser, "usermgmt-pending")
     browser.get_by_role("button", name="Log out").click()
 
-    browser.goto(f"{portal}/admin/login/?next=/admin/usermgmt/apiclient/")
-    browser.fill("#id_username", "reviewer")
-    browser.fill("#id_password", PASSWORD)
-    browser.click("input[type=submit]")
+    staff.log_in(browser, portal, "reviewer", PASSWORD, to="/admin/usermgmt/apiclient/")
     browser.get_by_role("link", name="Collaborator finder").click()
     picture(browser, "usermgmt-review")
     browser.get_by_role("button", name="Approve").click()

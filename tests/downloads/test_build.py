@@ -852,11 +852,10 @@ def test_a_fault_of_a_lenient_request_fails_the_build(acers: Path) -> None:
     assert download.error == "The query is not valid JSON: a reason at character 1."
 
 
-def test_a_term_and_its_source_together(tmp_path: Path, running_house: Any) -> None:
+def test_a_term_and_its_source_together(tmp_path: Path, running_house: house.House) -> None:
     """D38, D35: an index term and the provider term it comes from both reach a file that holds both, by two names."""
-    making.bring_in(
-        making.archive(tmp_path, making.specimens(2, **{"dwc:decimalLatitude": "1.5", "dwc:decimalLongitude": "2"}))
-    )
+    place = {"dwc:decimalLatitude": "1.5", "dwc:decimalLongitude": "2"}
+    making.bring_in(making.archive(tmp_path, [row | place for row in making.specimens(2)]))
     fields = ["genus", "data.dwc:genus"]
     (feature, _) = json.loads(making.content(making.built({}, form="geojson", record_fields=fields)))["features"]
     assert feature["properties"] == {"dwc:genus": "acer", "data.dwc:genus": "Acer"}

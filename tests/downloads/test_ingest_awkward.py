@@ -20,6 +20,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from core import blobs, jobs
 from core.models import User
@@ -379,7 +380,7 @@ def test_who_waits_for_another_ingest_can_be_stopped(tmp_path: Path) -> None:
     assert making.bring_in(path).added == 2
 
 
-def test_recordsets_of_urls_that_differ_in_their_query(tmp_path: Path, settings: Any) -> None:
+def test_recordsets_of_urls_that_differ_in_their_query(tmp_path: Path, settings: Settings) -> None:
     """D44: of a server with all its archives under one name, each is a recordset of its own."""
     settings.ALLOW_PRIVATE_NETWORKS = True
     data = making.archive(tmp_path, making.specimens(2), package="").read_bytes()

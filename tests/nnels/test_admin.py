@@ -338,7 +338,7 @@ def test_an_import_says_what_to_do_next(
     assert "books was asked for. Load this list again to see its state." in listed.content.decode()
 
 
-def test_a_lost_file_is_told_in_words(client: Any, operator: User) -> None:
+def test_a_lost_file_is_told_in_words(client: Client, operator: User) -> None:
     """N51: a title's page says of each file whether the store has it, and nothing of the row for a new one."""
     item = house.make_item(files={"txt": b"one", "brf": b"two"})
     item.files.filter(format="brf").update(missing=True)

@@ -6,7 +6,6 @@ import gzip
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -746,7 +745,7 @@ def test_sitemap(add_harvest: Add, source: demo_source.Source, served: demo_sour
 
 
 def test_packed_sitemap(
-    add_harvest: Add, source: demo_source.Source, served: demo_source.Server, settings: Any
+    add_harvest: Add, source: demo_source.Source, served: demo_source.Server, settings: Settings
 ) -> None:
     """X30, X44: a sitemap may be a gzip file; a damaged or too large one fails the run."""
     urls = "".join(f"<url><loc>{served.url('nginx')}{name}</loc></url>" for name in list(source.files))
