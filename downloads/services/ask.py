@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from core import clock, errors, net, throttle
 from core.models import User
-from downloads.jobs import notices
+from downloads.jobs import notices, status
 from downloads.jobs.build import lanes, selection
 from downloads.jobs.ingest import publish
 from downloads.models import Build, Download, Notification, StoreVersion
@@ -177,7 +177,8 @@ def _youngest() -> datetime:
 def _is_reusable(download: Download) -> bool:
     if download.state not in _REUSABLE or timezone.now() >= download.reuse_until:
         return False
-    return download.build is not None and download.build.state in _SHARED
+    is_shared = download.build is not None and download.build.state in _SHARED
+    return is_shared and status.asked(download) is not None  # what cannot be read is nobody's answer
 
 
 def _new_download(asked: request.DownloadRequest, key: str, version: int, build: Build) -> Download:

@@ -673,6 +673,20 @@ def test_options_of_null(client: Client) -> None:
     assert {claim.source for claim in Claim.objects.all()} == {""}
 
 
+def test_an_unreadable_download_is_not_handed_out(client: Client) -> None:
+    """D30, D3: who asks again for what cannot be read any more gets another, with all the keys; the old one stays."""
+    for ask in (lambda: client.get(url()), lambda: v2(client, rq={"genus": "quercus"})):
+        first = ask().json()
+        finish()
+        Download.objects.filter(pk=ident(first)).update(request="torn")
+        assert client.get(f"/status/{ident(first)}").json()["task_status"] == "UNKNOWN"
+        again = ask()
+        assert (again.status_code, again.json()["task_status"]) == (200, "SUCCESS")
+        assert {*again.json()} >= {*first}
+        assert ident(again.json()) != ident(first)
+        assert client.get(f"/status/{ident(first)}").json()["task_status"] == "UNKNOWN"
+
+
 def test_link_of_a_failed_download(client: Client) -> None:
     """D25: a failed download's link says why."""
     body = client.get(url()).json()
