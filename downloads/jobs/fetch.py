@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
@@ -23,15 +23,18 @@ def is_url(place: str) -> bool:
 
 
 @contextlib.contextmanager
-def local(place: str, run: IngestRun) -> Iterator[Path]:
-    """The archive at a path or URL as a local path; a fault in fetching it fails the run."""
+def local(place: str, run: IngestRun, *, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """The archive at a path or URL as a local path; a fault in fetching it fails the run.
+
+    `check()` is called while it is fetched and may raise to stop.
+    """
     if not is_url(place):
         yield Path(place)
         return
     with tempfile.TemporaryDirectory(prefix="quincunx-") as folder:
         path = Path(folder) / _name(urllib.parse.urlsplit(place).path)
         try:
-            _download(place, path)
+            _download(place, path, check)
         except errors.Fact as fault:
             message = f"The archive could not be fetched: {fault.message}"
             IngestRun.objects.filter(pk=run.pk).update(
@@ -57,10 +60,11 @@ def _name(path: str) -> str:
     return PurePosixPath(path).name[-100:] or "archive"
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, path: Path, check: Callable[[], None]) -> None:
     limit = settings.DOWNLOADS_INGEST_BYTES
     with egress.stream("GET", url, limit=limit, seconds=_SECONDS) as answer, path.open("wb") as out:
         if not 200 <= answer.status < 300:
             raise errors.Unavailable(f"the other side answered {answer.status}.")
         for block in answer.blocks():
+            check()
             out.write(block)

@@ -90,7 +90,7 @@ def _let_go(run: int) -> None:
 def _place(run: jobs.Run, found: IngestRun) -> contextlib.AbstractContextManager[Any]:
     if run.params["key"]:
         return fetch.uploaded(run.params["key"], run.params["name"])
-    return fetch.local(run.params["url"], found)
+    return fetch.local(run.params["url"], found, check=run.check)
 
 
 def _drop_upload(run: jobs.Run) -> None:

@@ -23,7 +23,7 @@ from pytest_django import Settings
 from core import blobs, jobs
 from downloads import services
 from downloads.formats import archive_in
-from downloads.jobs import ingest, rerender
+from downloads.jobs import fetch, ingest, rerender
 from downloads.jobs.ingest import identity, render
 from downloads.models import (
     Identifier,
@@ -661,6 +661,25 @@ def test_private_addresses_are_refused(settings: Settings, served: tuple[str, li
             making.bring_in(f"{base}{path}")  # type: ignore[arg-type]
         assert making.latest_run().state == IngestRun.State.FAILED
     assert asked == ["/archive.zip", "/moved.zip"]
+
+
+def test_fetching_can_be_stopped(settings: Any, served: tuple[str, list[str]]) -> None:
+    """D43: an ingest by URL that is cancelled stops in the middle of the transfer."""
+    settings.ALLOW_PRIVATE_NETWORKS = True
+    base, _asked = served
+    run = services.upload_archive(f"{base}/archive.zip", ingest.Options())
+    stops: list[str] = []
+
+    def stop() -> None:
+        stops.append("looked")
+        raise jobs.Cancelled
+
+    with pytest.raises(jobs.Cancelled), fetch.local(f"{base}/archive.zip", run, check=stop):
+        stops.append("fetched")
+    assert stops == ["looked"]
+    jobs.run_queued()
+    run.refresh_from_db()
+    assert (run.state, run.report["added"]) == (IngestRun.State.DONE, 2)
 
 
 def _written() -> list[tuple[Any, ...]]:
