@@ -23,9 +23,12 @@ _WRITERS: dict[str, Callable[[clock.Clock, Sequence[drafts.Draft]], list[drafts.
 
 
 def _write(repo: Repo, kind: Kind, draft: drafts.Draft, *, ends: Sequence[str | None] = ()) -> str:
-    """One draft in a transaction of its own; ``ends``: what a mapping points to, before and after."""
+    """One draft in a transaction of its own; ``ends``: what a mapping will point to, as far as the draft says."""
+    sources = mappings.sources_of(*ends)
+    if kind == "mapping" and draft.mode == "update":
+        sources |= mappings.stored_sources(repo.pk, [draft.id or ""])
     with transaction.atomic():
-        lock = clock.lock(repo.pk, sources=mappings.sources_of(*ends) - {repo.uri})
+        lock = clock.lock(repo.pk, sources=sources - {repo.uri})
         outcome = _WRITERS[kind](lock, [draft])[0]
         if outcome.error:
             raise outcome.error
@@ -94,7 +97,7 @@ def edit(row: Row, *, data: Json, user: User) -> str:
     changes = records.mapping_changes(data, is_new=False)
     _check_origin(changes, user)
     draft = drafts.Draft(row.mnemonic, changes, user.username, "update", force=True)
-    return _write(row.source, "mapping", draft, ends=[*_ends(changes), row.from_uri, row.to_uri])
+    return _write(row.source, "mapping", draft, ends=_ends(changes))
 
 
 @db.again_after_deadlock
@@ -103,11 +106,8 @@ def retire(row: Row, *, data: Json, user: User, retired: bool = True) -> None:
     told = records.read(data, {key: (key, records.text) for key in ("update_comment", "retire_reason")})
     changes = {"retired": retired, "retire_reason": told.get("retire_reason") if retired else None}
     changes["update_comment"] = told.get("update_comment")
-    draft = drafts.Draft(row.mnemonic, changes, user.username, "update", force=True)
-    if isinstance(row, Concept):
-        _write(row.source, "concept", draft)
-    else:
-        _write(row.source, "mapping", draft, ends=[row.from_uri, row.to_uri])
+    kind: Kind = "concept" if isinstance(row, Concept) else "mapping"
+    _write(row.source, kind, drafts.Draft(row.mnemonic, changes, user.username, "update", force=True))
 
 
 @db.again_after_deadlock

@@ -86,6 +86,12 @@ def sources_of(*urls: str | None) -> set[str]:
     return {place.repo_url for place in map(addresses.place, urls) if place}
 
 
+def stored_sources(source_id: int, mnemonics: Sequence[str]) -> set[str]:
+    """The same of mappings as they are stored at the moment."""
+    found = Mapping.objects.filter(source=source_id, mnemonic__in=mnemonics).values_list("from_uri", "to_uri")
+    return sources_of(*(uri for pair in found for uri in pair)) if mnemonics else set()
+
+
 def hold(condition: str, *values: Any) -> list[int]:
     """Hold the mappings ``m`` that a condition names, of whatever source, until the transaction ends; their ids.
     Whoever changes what mappings of other sources show holds all of them first, by id, so that no two of them wait for
@@ -210,15 +216,15 @@ def _save(clock: Clock, entries: list[Entry]) -> None:
     for entry, pk in zip(fresh, store.ids(Mapping, len(fresh)), strict=True):
         entry.state.number = pk
     old = [documents.no_longer_latest(entry.old) for entry in entries if entry.old]
-    states = [*old, *(entry.state for entry in entries)]
-    clock.hold_sources(sources_of(*(url for what in states for url in (what.from_url, what.to_source_url))))
+    new = [entry.state for entry in entries]
+    clock.hold_sources(sources_of(*(url for what in new for url in (what.from_url, what.to_source_url))))
     clock.hold_collections("mapping", [one.number for one in old])
     if old:
         hold("m.id = ANY(%s)", [one.number for one in old])
     for entry, pk in zip(entries, store.ids(MappingVersion, len(entries)), strict=True):
         entry.state.pk = pk
         _stamp(clock, entry)
-    ends = ends_of(states)
+    ends = ends_of([*old, *new])
     _save_rows(clock.repo, entries, ends)
     store.swap_fragments(MappingVersion, [_finished(clock.repo, one, ends) for one in old], is_latest=False)
     keys = store.save_fragments([_finished(clock.repo, entry.state, ends) for entry in entries])

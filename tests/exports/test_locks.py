@@ -8,6 +8,7 @@ import pytest
 
 from core import db
 from exports.models import Concept, Fragment, Mapping
+from exports.services import content
 from exports.writing import clock, concepts, drafts, mappings, places, removal, versions
 from tests import together
 from tests.exports import meeting
@@ -180,6 +181,21 @@ def test_superseded_version(three: Three) -> None:
     assert told["is_latest_version"] is False
     assert resolved(told) == ("Name of Left1", "Name of Right1")
     assert {**told, "is_latest_version": True, "latest_source_version": former["latest_source_version"]} == former
+
+
+def test_mapping_moved_meanwhile(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X47: who retires a mapping locks the sources of the ends it has by now, all in turn, not of those it had when it
+    was looked up; a second try would meet the same deadlock again."""
+    world, (left, right) = three.world, three.urls
+    mine, path = world.concept("C"), f"{world.path}mappings/1/"
+    assert world.api.put(path, {"from_concept_url": mine, "to_concept_url": mine}).status_code == 200
+    row = Mapping.objects.select_related("source").get(uri=path)
+    assert world.api.put(path, {"from_concept_url": left, "to_concept_url": right}).status_code == 200
+    late: list[str] = []
+    monkeypatch.setattr(clock, "_share", lambda condition, params: late.append(condition))
+    content.retire(row, data={}, user=world.editor)
+    assert late
+    assert all(condition.startswith("uri = ANY(%s) AND id <> %s") for condition in late), late
 
 
 def test_mapping_renewed_twice(three: Three) -> None:

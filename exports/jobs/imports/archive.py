@@ -124,7 +124,7 @@ def _ids(source: Repo, mine: list[rows.Wanted]) -> frozenset[str]:
 
 
 def _write_into(repo: Repo, batch: list[rows.Wanted], manner: rows.Manner, importer: Importer, book: Book) -> None:
-    lock = clock.lock(repo.pk, sources=rows.ends(one.value for one in batch) - {repo.uri})
+    lock = clock.lock(repo.pk, sources=rows.sources(repo, batch))
     importer.demand("write", lock.repo)
     rows.write(lock, batch, manner, book)
     lock.save()

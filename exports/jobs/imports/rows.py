@@ -41,12 +41,22 @@ class Manner:
 
 
 _ENDS = ("from_concept_url", "to_concept_url", "to_source_url")
+_BOTH = ("from_concept_url", "to_source_url")
 
 
 def ends(records: Iterable[Json]) -> set[str]:
     """URLs of the sources that mappings point to, as far as their records tell."""
     urls = (record.get(key) for record in records for key in _ENDS)
     return mappings.sources_of(*(url for url in urls if isinstance(url, str)))
+
+
+def sources(repo: Repo, batch: Sequence[Wanted]) -> set[str]:
+    """URLs of the other sources that mappings are going to point to: as their records tell, or as they do now."""
+    if not batch or batch[0].type != "Mapping":
+        return set()
+    silent = [str(one.value.get("id")) for one in batch if not all(one.value.get(key) for key in _BOTH)]
+    found = ends(one.value for one in batch) | mappings.stored_sources(repo.pk, silent)
+    return found - {repo.uri}
 
 
 def write(lock: clock.Clock, batch: Sequence[Wanted], manner: Manner, book: Book) -> None:

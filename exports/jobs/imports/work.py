@@ -245,7 +245,7 @@ class Work:
             with transaction.atomic():
                 repo = places.repo(uri)
                 self.importer.demand("write", repo)
-                lock = clock.lock(repo.pk, sources=rows.ends(one.value for one in batch) - {uri})
+                lock = clock.lock(repo.pk, sources=rows.sources(repo, batch))
                 rows.write(lock, batch, rows.Manner(self.importer.name, updates=updates), self.book)
                 lock.save()
         except errors.Fact as error:
