@@ -7,6 +7,7 @@ queue is bounded: only as many documents are in memory as there are workers.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import hashlib
 import threading
@@ -209,8 +210,13 @@ class Pool:
             body = await loop.run_in_executor(None, _stored, waiting.content_sha256)
         except blobs.StoreUnavailable as error:
             raise StorageDownError("the store did not answer") from error
+        if body is None and not self._options.stored_only:
+            # the source still has it: asked as for a document we never had
+            return await self._document(
+                dataclasses.replace(waiting, content_sha256="", etag="", last_modified="", same_listing=False)
+            )
         if body is None:
-            return self._stage.failed(waiting, "blob_missing", "The stored copy is missing.")
+            return self._stage.failed(waiting, stage.LOST, "The stored copy is missing.")
         verdict = await loop.run_in_executor(self._network.threads, validation.validate, body)
         columns = stage.content_columns(verdict, url=waiting.url, sha256=waiting.content_sha256, size=len(body))
         columns |= headers or {

@@ -21,6 +21,8 @@ from registry.jobs import client
 from registry.models import HarvestRun
 
 BATCH: Final = 500
+# The code of a document whose stored bytes are gone.
+LOST: Final = "blob_missing"
 
 # Columns of Record that validation fills; their values when nothing was fetched.
 CONTENT_COLUMNS: Final = (
@@ -209,9 +211,11 @@ reported AS (
 SELECT (SELECT count(*) FROM lease), (SELECT count(*) FROM written)
 """
 
-_WAITING_COLUMNS = """
+# What was lost here is fetched as if we never had it: a 304 would not bring it back.
+_WAITING_COLUMNS = f"""
 SELECT s.id, s.identity, s.url, s.listed_date, s.listed_size,
-    coalesce(r.etag, ''), coalesce(r.last_modified, ''), coalesce(r.content_sha256, ''),
+    coalesce(r.etag, ''), coalesce(r.last_modified, ''),
+    CASE WHEN r.fetch_issue ->> 'code' = '{LOST}' THEN '' ELSE coalesce(r.content_sha256, '') END,
     coalesce(r.validator_version, ''),
     coalesce(s.listed_date = r.listed_date AND s.listed_size = r.listed_size AND r.settled
         AND r.stale_since IS NULL AND NOT %(full)s, false),

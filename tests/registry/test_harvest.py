@@ -19,7 +19,7 @@ from core.jobs import attempts
 from core.models import Job, Mail, User
 from registry import selectors
 from registry.demo import source as demo_source
-from registry.formats import samples
+from registry.formats import samples, validation
 from registry.jobs import edit, fetch, request, stage
 from registry.jobs import harvest as harvest_job
 from registry.models import Harvest, HarvestRun, Organization, Record, RunChange, RunIssue, StagedRecord
@@ -356,6 +356,29 @@ def test_store_down(servers: house.House, add_harvest: Add, source: demo_source.
     made = run(harvest)
     assert (made.state, made.failure_code) == ("fail", "storage")
     assert state_of(harvest) == before
+
+
+@pytest.mark.parametrize("found_by", ["re-validation", "a new validator"])
+def test_lost_bytes_come_back(
+    found_by: str, add_harvest: Add, source: demo_source.Source, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X29, X36: a document whose stored bytes were lost is fetched again, although its source says it is unchanged."""
+    harvest = add_harvest()
+    run(harvest)
+    record = Record.objects.get(url__endswith="station_000.xml")
+    key, path = fetch.blob_key(record.content_sha256), f"/waf/PacIOOS/{record.waf_name}"
+    blobs.delete(key)
+    assert client.get(path).status_code == 503
+    if found_by == "re-validation":
+        for _ in range(2):
+            stored = run(harvest, mode="stored")
+            assert (stored.good, stored.bad, stored.stale) == (5, 1, 1)
+            assert stored.issues.get(severity="error").code == "blob_missing"
+    else:
+        monkeypatch.setattr(validation, "VALIDATOR_VERSION", "next")
+    made = run(harvest)
+    assert (made.state, made.good, made.bad, made.changed) == ("ok", 6, 0, 0)
+    assert (client.get(path).status_code, client.get(path).content) == (200, source.files["station_000.xml"].body)
 
 
 def test_too_many_documents(add_harvest: Add, settings: Settings) -> None:
