@@ -112,7 +112,9 @@ def test_blobs_are_put_together_by_the_store(sizes: list[tuple[int, int]]) -> No
                 blob.write(piece)
     assert (blob.size, blob.crc, blob.sha256) == (len(expected), zlib.crc32(expected), "")
     assert b"".join(blobs.reader(f"{PREFIX}whole")) == expected
-    assert blobs.stat(f"{PREFIX}whole").content_type == "application/zip"  # type: ignore[union-attr]
+    stored = blobs.stat(f"{PREFIX}whole")
+    assert stored is not None
+    assert stored.content_type == "application/zip"
     heads = sum(size for size, is_copied in sizes if not is_copied)
     assert sum(passed) <= heads + 5 * MIB * len(sizes)
     assert uploads() == []

@@ -130,9 +130,9 @@ def test_binary_copy_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("copy", [db.copy_out, db.copy_out_binary])
-def test_an_error_of_the_sink_comes_out_and_the_connection_stays_usable(copy: object) -> None:
+def test_an_error_of_the_sink_comes_out_and_the_connection_stays_usable(copy: Callable[..., object]) -> None:
     with pytest.raises(RuntimeError, match="full"):
-        copy("SELECT repeat('x', 1000) FROM generate_series(1, 100000)", None, Broken())  # type: ignore[operator]
+        copy("SELECT repeat('x', 1000) FROM generate_series(1, 100000)", None, Broken())
     assert execute("SELECT 1") == [(1,)]
 
 
@@ -356,21 +356,21 @@ def test_several_advisory_locks_are_taken_in_one_order() -> None:
     assert taken == [True]
 
 
-def _tries(other: object, key: str) -> bool:
-    other.set_autocommit(False)  # type: ignore[attr-defined]
-    other.in_atomic_block = True  # type: ignore[attr-defined]
+def _tries(other: BaseDatabaseWrapper, key: str) -> bool:
+    other.set_autocommit(False)
+    other.in_atomic_block = True
     try:
-        return db.try_advisory_lock(key, using=other)  # type: ignore[arg-type]
+        return db.try_advisory_lock(key, using=other)
     finally:
-        other.in_atomic_block = False  # type: ignore[attr-defined]
-        other.rollback()  # type: ignore[attr-defined]
+        other.in_atomic_block = False
+        other.rollback()
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("lock", [db.advisory_lock, db.try_advisory_lock])
-def test_a_lock_outside_a_transaction_is_refused(lock: object) -> None:
+def test_a_lock_outside_a_transaction_is_refused(lock: Callable[..., object]) -> None:
     with pytest.raises(transaction.TransactionManagementError):
-        lock("a")  # type: ignore[operator]
+        lock("a")
 
 
 @pytest.mark.django_db(transaction=True)

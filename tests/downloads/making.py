@@ -74,7 +74,7 @@ def archive(
     return path
 
 
-def bring_in(path: Path, **options: Any) -> ingest.Report:
+def bring_in(path: Path | str, **options: Any) -> ingest.Report:
     """Ingest now; the report."""
     _run, report = services.import_archive(str(path), ingest.Options(**options))
     return report

@@ -654,11 +654,11 @@ def test_private_addresses_are_refused(settings: Settings, served: tuple[str, li
     """D48: private addresses are not asked for an archive, nor what a redirect names; an allowed one is read."""
     base, asked = served
     settings.ALLOW_PRIVATE_NETWORKS = True
-    assert making.bring_in(f"{base}/archive.zip").added == 2  # type: ignore[arg-type]
+    assert making.bring_in(f"{base}/archive.zip").added == 2
     for path, is_private_allowed in (("/moved.zip", True), ("/archive.zip", False)):
         settings.ALLOW_PRIVATE_NETWORKS = is_private_allowed
         with pytest.raises(archive_in.Unreadable, match="are not fetched"):
-            making.bring_in(f"{base}{path}")  # type: ignore[arg-type]
+            making.bring_in(f"{base}{path}")
         assert making.latest_run().state == IngestRun.State.FAILED
     assert asked == ["/archive.zip", "/moved.zip"]
 

@@ -1,6 +1,7 @@
 """A writer in the middle of a change, for others who come meanwhile; writers that meet halfway."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -68,4 +69,4 @@ def halfway(acts: Sequence[Callable[[], Any]], *, at: str) -> list[Any]:
         with connection.execute_wrapper(stop):
             return act()
 
-    return together.at_once([lambda act=act: one(act) for act in acts])  # type: ignore[misc]
+    return together.at_once([functools.partial(one, act) for act in acts])
