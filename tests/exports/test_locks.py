@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core import db
+from core.db import locks
 from exports.models import Concept, Fragment, Mapping
 from exports.services import content
 from exports.writing import clock, concepts, drafts, mappings, places, removal, versions
@@ -42,7 +42,7 @@ class Three:
 @pytest.fixture(autouse=True)
 def tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the order of locks that is tested, not what is done when it does not help."""
-    monkeypatch.setattr(db, "_TRIES", 1)
+    monkeypatch.setattr(locks, "_TRIES", 1)
 
 
 @pytest.fixture
