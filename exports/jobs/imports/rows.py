@@ -41,7 +41,6 @@ class Manner:
 
 
 _ENDS = ("from_concept_url", "to_concept_url", "to_source_url")
-_BOTH = ("from_concept_url", "to_source_url")
 
 
 def ends(records: Iterable[Json]) -> set[str]:
@@ -50,11 +49,15 @@ def ends(records: Iterable[Json]) -> set[str]:
     return mappings.sources_of(*(url for url in urls if isinstance(url, str)))
 
 
+def _tells_both(record: Json) -> bool:
+    return bool(record.get("from_concept_url") and (record.get("to_concept_url") or record.get("to_source_url")))
+
+
 def sources(repo: Repo, batch: Sequence[Wanted]) -> set[str]:
     """URLs of the other sources that mappings are going to point to: as their records tell, or as they do now."""
     if not batch or batch[0].type != "Mapping":
         return set()
-    silent = [str(one.value.get("id")) for one in batch if not all(one.value.get(key) for key in _BOTH)]
+    silent = [str(one.value.get("id")) for one in batch if not _tells_both(one.value)]
     found = ends(one.value for one in batch) | mappings.stored_sources(repo.pk, silent)
     return found - {repo.uri}
 
