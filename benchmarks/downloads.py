@@ -67,7 +67,7 @@ def fill(records: int) -> None:
         cursor.execute(
             "SELECT indexname FROM pg_indexes WHERE tablename IN ('downloads_record', 'downloads_mediarecord') "
             "AND (indexname LIKE 'dl\\_%' OR indexname LIKE '%\\_words' OR indexname LIKE '%\\_place' "
-            "OR indexname LIKE '%\\_day' OR indexname LIKE '%\\_closed')"
+            "OR indexname LIKE '%\\_day')"
         )
         for (name,) in cursor.fetchall():
             cursor.execute(f'DROP INDEX "{name}"')
