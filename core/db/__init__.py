@@ -7,7 +7,14 @@ Django's (``django.db.OperationalError`` …); errors of a sink come out unchang
 
 from core.db.copying import Readable, copy_in, copy_line, copy_out, copy_out_binary, copy_out_columns, copy_rows
 from core.db.handles import Params, Using
-from core.db.locks import advisory_lock, again_after_deadlock, statement_timeout, try_advisory_lock
+from core.db.locks import (
+    advisory_lock,
+    again_after_deadlock,
+    session_lock,
+    session_unlock,
+    statement_timeout,
+    try_advisory_lock,
+)
 from core.db.plans import prepared
 from core.db.snapshots import Snapshot, snapshot
 
@@ -25,6 +32,8 @@ __all__ = [
     "copy_out_columns",
     "copy_rows",
     "prepared",
+    "session_lock",
+    "session_unlock",
     "snapshot",
     "statement_timeout",
     "try_advisory_lock",

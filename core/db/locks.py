@@ -63,6 +63,19 @@ def try_advisory_lock(key: str, *, using: Using = "default") -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def session_lock(key: str, *, using: Using = "default") -> None:
+    """Wait for the lock of ``advisory_lock`` and hold it, across transactions, until ``session_unlock`` or the
+    connection's end."""
+    with connection_of(using).cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+
+
+def session_unlock(key: str, *, using: Using = "default") -> None:
+    """Give back what ``session_lock`` holds."""
+    with connection_of(using).cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
 @contextlib.contextmanager
 def statement_timeout(milliseconds: int, *, using: str = "default") -> Iterator[None]:
     """Run the block in a transaction whose statements are cancelled after ``milliseconds`` (0: never).

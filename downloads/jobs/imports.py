@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from core import blobs, db, jobs
@@ -53,12 +53,12 @@ def by_hand(source: str, opts: ingest.Options) -> Iterator[IngestRun]:
     """
     with transaction.atomic():
         run = IngestRun.objects.create(source=source[:2000], options=opts.to_json())
-        _hold(run.pk)  # before anybody can see the run
+        db.session_lock(_lock_name(run.pk))  # before anybody can see the run
     try:
         yield run
     finally:
         _close([run.pk])
-        _let_go(run.pk)
+        db.session_unlock(_lock_name(run.pk))
 
 
 def close_abandoned() -> int:
@@ -75,16 +75,6 @@ def _close(runs: list[int]) -> int:
 
 def _lock_name(run: int) -> str:
     return f"downloads.ingest.run.{run}"
-
-
-def _hold(run: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [_lock_name(run)])
-
-
-def _let_go(run: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [_lock_name(run)])
 
 
 def _place(run: jobs.Run, found: IngestRun) -> contextlib.AbstractContextManager[Any]:

@@ -282,6 +282,20 @@ def test_an_advisory_lock_excludes_others_until_the_transaction_ends() -> None:
         other.close()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_session_lock_outlives_transactions() -> None:
+    other = connections["default"].copy()
+    other.ensure_connection()
+    try:
+        with transaction.atomic():
+            db.session_lock("downloads.ingest")
+        assert not _tries(other, "downloads.ingest")
+        db.session_unlock("downloads.ingest")
+        assert _tries(other, "downloads.ingest")
+    finally:
+        other.close()
+
+
 _DEADLOCK = "DO $$BEGIN RAISE EXCEPTION 'met' USING ERRCODE = '40P01'; END$$"
 
 

@@ -59,7 +59,7 @@ def _has_locked() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '1s'")
         try:
-            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+            db.session_lock(LOCK)
         except OperationalError as fault:
             if getattr(fault.__cause__, "pgcode", "") != errorcodes.LOCK_NOT_AVAILABLE:
                 raise
@@ -70,8 +70,7 @@ def _has_locked() -> bool:
 
 
 def unlock_session() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [LOCK])
+    db.session_unlock(LOCK)
 
 
 def lock_transaction() -> None:
