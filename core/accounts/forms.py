@@ -76,14 +76,14 @@ class ForgotForm(PasswordResetForm):
         reset.queue(context["user"], base_url=here, route=context["reset_route"])
 
 
-class _AtItsField(SetPasswordMixin):  # type: ignore[type-arg]
+class _AtItsField(SetPasswordMixin):  # type: ignore[type-arg]  # generic in the stubs only
     """The faults of a new password are told where it is typed first, not where it is repeated."""
 
     def validate_password_for_user(self, user: AbstractBaseUser, password_field_name: str = "") -> None:
         super().validate_password_for_user(user, "new_password1")
 
 
-class NewPasswordForm(_AtItsField, SetPasswordForm):  # type: ignore[type-arg]
+class NewPasswordForm(_AtItsField, SetPasswordForm):  # type: ignore[type-arg]  # the same
     """A password for whoever followed a mailed link."""
 
 

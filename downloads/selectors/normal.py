@@ -46,8 +46,9 @@ def _simple(node: nodes.Node) -> nodes.Node:
         return node
     if node.word == "not":
         inner = _simple(node.parts[0])
-        is_twice = isinstance(inner, nodes.Group) and inner.word == "not"
-        return inner.parts[0] if is_twice else nodes.Group("not", (inner,))  # type: ignore[union-attr]
+        if isinstance(inner, nodes.Group) and inner.word == "not":
+            return inner.parts[0]
+        return nodes.Group("not", (inner,))
     parts = dict.fromkeys(_flat(node))
     return next(iter(parts)) if len(parts) == 1 else nodes.Group(node.word, tuple(parts))
 
